@@ -1,0 +1,26 @@
+"""From responses to verdicts.
+
+    verdicts.py       the record every checker returns
+    mathematics.py    real mathematics, in guarded worker processes
+
+Importing this package needs none of the mathematics libraries: `verify_math`
+and its relatives are imported when they are first asked for.
+"""
+
+from importlib import import_module
+
+from .verdicts import LABELS, Verdict, count_labels
+
+_LAZY = {
+    "verify_math": ".mathematics",
+    "MathVerifier": ".mathematics",
+    "disagreement": ".second_opinion",
+}
+
+__all__ = ["LABELS", "Verdict", "count_labels", *_LAZY]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
