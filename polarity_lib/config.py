@@ -1,0 +1,180 @@
+"""One frozen record that says everything about a run, and its content hash.
+
+Two runs with equal records are the same run: they share a folder, and
+whoever needs them second loads what the first computed. Fields at their
+default value are left out of the hash, so a field added later with a default
+changes no existing name.
+
+Seed s names a whole replicate: base policy s, problem order s, sampling
+stream s. Arms with the same seed are therefore paired.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+# Raise this when the meaning of a record changes although its fields do not.
+FORMAT = 1
+
+
+class ConfigError(ValueError):
+    """A parameter that cannot be right; raised before any computing."""
+
+
+def choose(kind: str, name: str, valid) -> str:
+    """Return `name` if it is one of `valid`, else raise with the near misses.
+
+    Raises:
+        ConfigError: naming the closest valid names, then all of them.
+    """
+    valid = list(valid)
+    if name in valid:
+        return name
+    near = difflib.get_close_matches(str(name), valid, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ConfigError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(sorted(valid))}.")
+
+
+def content_hash(record) -> str:
+    """Ten hexadecimal digits that name a record's content."""
+    text = json.dumps({"format": FORMAT, **record}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def derive_seed(*parts) -> int:
+    """A 63-bit seed from any labels: derive_seed(3, "rollouts", 17).
+
+    Every use of randomness has its own labels, so no generator state needs
+    saving: an interrupted run draws the same numbers when it continues.
+    """
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _set_fields(record) -> dict:
+    """Fields that differ from their default, nested records included."""
+    changed = {}
+    for f in dataclasses.fields(record):
+        value = getattr(record, f.name)
+        default = f.default if f.default is not dataclasses.MISSING else None
+        if dataclasses.is_dataclass(value):
+            changed[f.name] = _set_fields(value)
+        elif value != default or f.default is dataclasses.MISSING:
+            changed[f.name] = value
+    return changed
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """A base policy: which text, which size, how long, which seed."""
+
+    corpus: str
+    size: str
+    steps: int
+    seed: int
+    batch: int = 192  # texts per step
+    rate: float = 3e-3  # peak learning rate, cosine to zero
+
+    @property
+    def identity(self) -> dict:
+        return _set_fields(self)
+
+    @property
+    def name(self) -> str:
+        return f"{self.corpus}-{self.size}-{self.steps}-s{self.seed}-{content_hash(self.identity)}"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's numbers."""
+
+    method: str  # a name in polarity_lib.methods
+    world: str  # a name in polarity_lib.problems
+    start: StartConfig
+    seed: int
+    steps: int
+    learning_rate: float
+    options: tuple = ()  # ((name, value), ...) passed to the method
+    prompts_per_step: int = 32
+    rollouts_per_prompt: int = 8
+    minibatches: int = 1  # optimizer steps per batch
+    pool_size: int = 256  # fixed training problems; 0 draws fresh ones
+    optimizer: str = "adamw"  # or "sgd"
+    grad_clip: float = 1.0  # 0 switches clipping off
+    temperature: float = 1.0
+    verdicts: str = "true"  # controls: "tossed", "flipped"
+    matched_to: str = ""  # run whose update sizes are copied, or ""
+    curve_every: int = 20
+    curve_problems: int = 100
+    curve_samples: int = 16
+    final_problems: int = 500
+    final_samples: int = 64
+    eval_temperature: float = 1.0
+    checkpoint_every: int = 20
+
+    def __post_init__(self):
+        choose("optimizer", self.optimizer, ("adamw", "sgd"))
+        choose("verdict control", self.verdicts, ("true", "tossed", "flipped"))
+        for name in ("steps", "prompts_per_step", "rollouts_per_prompt", "minibatches",
+                     "curve_every", "checkpoint_every", "final_samples", "curve_samples"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number above zero, not {value!r}.")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate must be above zero, not {self.learning_rate!r}.")
+        if self.pool_size and self.pool_size < self.prompts_per_step:
+            raise ConfigError(
+                f"pool_size {self.pool_size} is smaller than prompts_per_step {self.prompts_per_step}."
+            )
+        if self.prompts_per_step % self.minibatches:
+            raise ConfigError(
+                f"{self.prompts_per_step} prompts do not split into {self.minibatches} equal mini-batches."
+            )
+
+    @property
+    def identity(self) -> dict:
+        return _set_fields(self)
+
+    @property
+    def hash(self) -> str:
+        return content_hash(self.identity)
+
+    @property
+    def name(self) -> str:
+        return f"{self.world}-{self.method}-s{self.seed}-{self.hash}"
+
+    def but(self, **changes) -> "RunConfig":
+        """The same run with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes shared by every run of one scale; what each costs is in the README."""
+
+    policy: str
+    start_steps: int
+    run: dict = field(default_factory=dict)  # RunConfig fields
+    long_factor: int = 4  # a long run is this many times `steps`
+
+
+SCALES = {
+    "smoke": Scale("smoke", 30, dict(
+        steps=4, prompts_per_step=4, rollouts_per_prompt=4, pool_size=16, curve_every=2,
+        curve_problems=4, curve_samples=4, final_problems=8, final_samples=16, checkpoint_every=2)),
+    "tiny": Scale("tiny", 1000, dict(steps=200)),
+    "small": Scale("small", 4000, dict(
+        steps=300, prompts_per_step=64, rollouts_per_prompt=16, pool_size=1024,
+        curve_problems=200, curve_samples=32)),
+    # The paper's batch, group and schedule; the models are named in experiments.py.
+    "paper": Scale("paper", 0, dict(
+        steps=140, prompts_per_step=1024, rollouts_per_prompt=8, minibatches=4, pool_size=7500,
+        curve_every=7, checkpoint_every=7, final_samples=256)),
+}
+
+
+def scale_named(name: str) -> Scale:
+    """Look a scale up; raises ConfigError with the valid names."""
+    return SCALES[choose("scale", name, SCALES)]

@@ -1,0 +1,102 @@
+"""Base policies made from scratch: a supervised warm start, cached.
+
+Three kinds of text, all from the pretrain split only:
+
+    countdown      correct expressions for three and four digits
+    chain_cold     correct step-by-step traces (a cold start)
+    chain_zero     mixed formats, part of them without work (a zero-RL start)
+    chain_latent   19 of 20 answers at once, 1 of 20 worked out (claim C11)
+
+Errors of the base policy come from limited training, not from errors planted
+in the text: a policy taught errors samples them on purpose, its greedy
+answer is far better than its samples, and whatever sharpens wins by
+construction.
+"""
+
+import functools
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from polarity_lib.config import StartConfig, choose, derive_seed
+from polarity_lib.policy import Policy, build_policy, hidden_states, pack
+from polarity_lib.problems import chain, countdown
+from polarity_lib.results import Damaged, RunFolder, load_tensors, runs_root, save_tensors, say
+
+CORPORA = {
+    "countdown": countdown.write_examples,
+    "chain_cold": functools.partial(chain.write_examples, styles={"worked": 1.0}),
+    "chain_zero": functools.partial(
+        chain.write_examples, styles={"worked": 0.5, "checked": 0.2, "direct": 0.3}),
+    "chain_latent": functools.partial(
+        chain.write_examples, styles={"direct": 0.95, "worked": 0.05}, levels=(2, 3, 4), high=15),
+}
+
+
+def _pack_texts(policy: Policy, pairs: list[tuple[str, str]]):
+    """The loss counts answer tokens and the end of text; the prompt is given."""
+    eos = policy.tokenizer.eos_token_id
+    return pack([(policy.encode(p), [policy.encode(a) + [eos]]) for p, a in pairs])
+
+
+def _rate(step: int, start: StartConfig) -> float:
+    """Linear warm-up over 5 % of the steps, then cosine to zero."""
+    warm = max(1, start.steps // 20)
+    if step < warm:
+        return start.rate * (step + 1) / warm
+    return start.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, start.steps - warm)))
+
+
+def warm_start(start: StartConfig, device: str = "cpu", progress: bool = True) -> Policy:
+    """Train one base policy: next-token cross-entropy on the answers of a corpus.
+
+    Raises:
+        ConfigError: unknown corpus or size.
+    """
+    write = CORPORA[choose("corpus", start.corpus, CORPORA)]
+    policy = build_policy(start.size, derive_seed("init", start.seed))
+    model = policy.model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=start.rate, weight_decay=0.01, fused=True)
+    rng = np.random.default_rng(derive_seed("corpus", start.corpus, start.seed))
+    began = time.monotonic()
+    for step in range(start.steps):
+        packed = _pack_texts(policy, write(start.batch, rng))
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(step, start)
+        logits_MV = model.lm_head(hidden_states(model, packed))
+        loss = torch.nn.functional.cross_entropy(logits_MV, packed.targets_M.to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if progress and (step + 1) % 100 == 0:
+            left = (time.monotonic() - began) / (step + 1) * (start.steps - step - 1)
+            say(f"base policy {start.name}: step {step + 1}/{start.steps}, loss {loss.item():.3f}, {left:.0f} s left")
+    model.eval()
+    return policy
+
+
+def base_policy(start: StartConfig, device: str = "cpu", root: Path | None = None) -> Policy:
+    """The base policy of a start: loaded if it is cached and whole, else made.
+
+    Cached under `<runs>/starts/<name>` in the Hugging Face format, with a
+    checksummed copy of the weights that decides whether the folder is whole.
+    """
+    folder = RunFolder(start.name, start.identity, root or runs_root() / "starts")
+    path = folder.path / "weights.pt"
+    with folder.lock():
+        policy = build_policy(start.size, derive_seed("init", start.seed))
+        if path.exists():
+            try:
+                policy.model.load_state_dict(load_tensors(path))
+                policy.model.to(device)
+                return policy
+            except Damaged as error:
+                say(f"{error}; the base policy is made again")
+        policy = warm_start(start, device)
+        policy.save(folder.path / "hf")
+        save_tensors(path, {k: v.cpu() for k, v in policy.model.state_dict().items()})
+    return policy

@@ -1,0 +1,30 @@
+"""Problem families: what is asked, and which split it belongs to.
+
+A *world* is a family with exact verification. Splits are decided by a hash
+of the problem's canonical form, so permutations of one problem never sit on
+both sides:
+
+    pretrain    text for the base policy
+    train       the pool that RL draws from
+    validation  tuning and checkpoint choice
+    test        every number that is reported
+
+Names: `countdown3`, `countdown4` (strong and weak start), `chain`,
+`chain_hard`, and the out-of-distribution or attacked variants that each
+family lists in VARIANTS; `world_named` looks one up.
+"""
+
+from polarity_lib.config import choose
+from polarity_lib.problems.base import SPLITS, Problem, World, split_of
+from polarity_lib.problems.chain import CHAIN_WORLDS
+from polarity_lib.problems.countdown import COUNTDOWN_WORLDS
+
+WORLDS: dict[str, World] = {**COUNTDOWN_WORLDS, **CHAIN_WORLDS}
+
+
+def world_named(name: str) -> World:
+    """Look a world up; raises ConfigError with the near misses."""
+    return WORLDS[choose("world", name, WORLDS)]
+
+
+__all__ = ["Problem", "World", "WORLDS", "SPLITS", "split_of", "world_named"]
