@@ -1,0 +1,315 @@
+r"""Which text of a response is its final answer.
+
+A checker that compares perfectly but reads the wrong place flips polarities
+all the same. These are the rules, in the order in which they act:
+
+1. Thinking is not answering. Everything between thinking marks (`<think>`,
+   `<|begin_of_thought|>`, ...) is dropped; a closing mark without an opening one drops
+   all before it, an opening mark without a closing one drops all after it.
+2. The answer ends where the turn ends, at the first end-of-turn token. What a base
+   model writes on after its answer without ending the turn still counts: the last answer given wins.
+3. What a reader cannot see is not an answer: `\phantom{...}`, comments.
+4. The last box that is not empty wins (`\boxed`, `\fbox`, `<answer>`, a line
+   starting with `####`). Boxes joined by "and", "or" or a comma
+   are one answer with several values, so a hedge is not accepted for one of its halves.
+5. A sentence after the last box that says "the correct answer is ..." (or
+   "final", "corrected") and gives a value replaces it.
+6. Without a box: the last "the answer is ...", "Answer: ...", "A: ...".
+7. Without that: the value that ends the concluding sentence, if the response
+   came to its end; a response that is one short line is its own answer.
+
+A response that the sampler cut off (`truncated=True`) is judged by what it had
+*completed* before the cut: a closed box, or an answer sentence that goes
+on after its value. Otherwise it has no final answer.
+"""
+
+import re
+from dataclasses import dataclass
+
+# Only the end of a very long response is looked at; recorded responses stay below a third of this.
+MAX_CHARACTERS = 100_000
+# A final answer longer than this is no answer a person would give.
+MAX_ANSWER_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class FinalAnswer:
+    """The final answer of a response (`text` is None where there is none) and how it was found."""
+
+    text: str | None
+    how: str
+
+
+_THINKING = re.compile(
+    r"(?P<open><think(?:ing)?>|<\|begin_of_thought\|>|<thought>|<reasoning>|<scratchpad>|\[THINK\])"
+    r"|(?P<close></think(?:ing)?>|<\|end_of_thought\|>|</thought>|</reasoning>|</scratchpad>|\[/THINK\])",
+    re.IGNORECASE,
+)
+_ASSISTANT = re.compile(r"<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>")
+_END_OF_TURN = re.compile(
+    r"<\|(?:im_end|endoftext|eot_id|end_of_text|end_of_solution|im_start)\|>|</s>|<\uff5cend\u2581of\u2581sentence\uff5c>"
+)
+_INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|<!--.*?-->|(?m:^[ \t]*%[^\n]*)|<<[^<>\n]*>>", re.DOTALL)
+
+
+def visible_part(response: str) -> tuple[str, bool]:
+    """The part of a response that is meant as the answer, and whether thinking was left open."""
+    kept, depth, start = [], 0, 0
+    for mark in _THINKING.finditer(response):
+        if mark["open"]:
+            if depth == 0:
+                kept.append(response[start : mark.start()])
+            depth += 1
+        else:
+            if depth == 0:
+                kept = []
+            depth = max(depth - 1, 0)
+        start = mark.end()
+    if depth == 0:
+        kept.append(response[start:])
+    text = "".join(kept)
+    turns = list(_ASSISTANT.finditer(text))
+    if turns:
+        text = text[turns[-1].end() :]
+    end = _END_OF_TURN.search(text, pos=min(len(text), 1))
+    if end:
+        text = text[: end.start()]
+    return text, depth > 0
+
+
+# ------------------------------------------------------------------ boxes
+
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=\{|[0-9A-Za-z])|<answer>|(?m:^\s*####\s*)")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    text: str
+    start: int
+    end: int
+
+
+def _closing_brace(text, start):
+    """Index after the brace that closes the one at `start`, or None."""
+    depth = 0
+    for brace in _BRACE.finditer(text, start):
+        if brace.group() == "{":
+            depth += 1
+        elif brace.group() == "}":
+            depth -= 1
+            if depth == 0:
+                return brace.end()
+    return None
+
+
+def _box_at(text, mark):
+    opening = mark.group().strip()
+    if opening == "<answer>":
+        end = text.find("</answer>", mark.end())
+        return None if end < 0 else _Box(text[mark.end() : end], mark.start(), end + 9)
+    if opening == "####":
+        end = text.find("\n", mark.end())
+        return _Box(text[mark.end() : end if end >= 0 else len(text)], mark.start(), end if end >= 0 else len(text))
+    if mark.end() < len(text) and text[mark.end()] == "{":
+        end = _closing_brace(text, mark.end())
+        return None if end is None else _Box(text[mark.end() + 1 : end - 1], mark.start(), end)
+    word = re.compile(r"\s*([0-9.,]*[0-9]|[A-Za-z](?![A-Za-z]))").match(text, mark.end())
+    return _Box(word.group(1), mark.start(), word.end()) if word else None
+
+
+def _boxes_from_the_end(text):
+    """Non-empty boxes, last one first. Bounded: a response of a million boxes costs no more than one of 2,000."""
+    unclosed = 0
+    for mark in reversed(list(_BOX.finditer(text))[-2_000:]):
+        box = _box_at(text, mark)
+        unclosed += box is None
+        if unclosed > 20:
+            return
+        if box is not None and box.text.strip().strip("\\$.,;~ "):
+            yield box
+
+
+_JOINT = re.compile(r"^[\s$\\()\[\]]*(?:,|;|\band\b|\bor\b|\\text\s*\{\s*(?:and|or)\s*\})[\s$\\()\[\],]*(?:and|or)?[\s$]*(?:[a-zA-Z]\w?\s*=\s*)?[\s$]*$")
+
+
+def _last_boxed(text):
+    """The last box with the boxes that are joined to it, as one text; its end; whether it was a box of its own."""
+    boxes = _boxes_from_the_end(text)
+    last = next(boxes, None)
+    if last is None:
+        return None
+    values, first = [last.text], last
+    for box in boxes:
+        gap = text[box.end : first.start]
+        if box.end > first.start or len(gap) > 40 or not _JOINT.match(gap):
+            break
+        first = box
+        if box.text.strip() not in (value.strip() for value in values):
+            values.insert(0, box.text)
+    inner = _last_boxed(last.text) if len(values) == 1 and "\\boxed" in last.text else None
+    return (inner[0] if inner else ", ".join(values)), last.end, text[last.start : last.end].startswith("<answer>")
+
+
+# ------------------------------------------------------------------ answers in prose
+
+_STATEMENT = re.compile(
+    r"(?P<strong>(?:correct(?:ed)?|final|actual|right)\s+answer|correction)"
+    r"[\s*_]*(?:is|should\s+be|must\s+be|:|=)[\s*_]*"
+    r"|(?:\banswer|(?m:^\s*(?:\*\*)?A(?=\s*:)))[\s*_]*(?:is|should\s+be|must\s+be|:|=|\n)[\s*_:]*",
+    re.IGNORECASE,
+)
+_HEDGE = re.compile(
+    r"^(?:\s|therefore|thus|simply|just|exactly|approximately|about|indeed|still|now|then|equal to|given by|option|choice"
+    r"|the (?:final |correct )?answer is|is|:|\*|_|,)+",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"(?<![0-9])[.!?](?=\s|$|\*)(?<!p\.m\.)(?<!a\.m\.)|(?<=[0-9])[.!?](?=\s|$|\*)|\n\s*\n|\n(?=\S)")
+_ASIDE = re.compile(r",?\s+\b(?:because|since|which|where|as|when|by|for|after|so|but|if|I hope|assuming|using|per the|in total)\b.*$|,\s+(?=[a-z]{2,}\s+[a-z]{2,}).*$", re.DOTALL)
+_DELIMITERS = re.compile(r"\\\(|\\\)|\\\[|\\\]|\$\$|(?<!\\)\$(?!\d[\d,.]*(?:\s|$|\.))")
+_MATH_SPAN = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$([^$]+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_NUMBER = re.compile(r"[-+\u2212]?\\?\$?\s?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?(?:/\d+)?(?:\s*\\?%|\s*°)?")
+
+
+def _clause(text, start):
+    """The rest of the sentence that begins at `start`, and where it ends."""
+    while start < len(text) and text[start] in " \t\n*_":
+        start += 1
+    if text.startswith(("\\[", "$$"), start):
+        close = text.find("\\]" if text[start] == "\\" else "$$", start + 2)
+        if close >= 0:
+            return text[start : close + 2], close + 2
+    end = _SENTENCE_END.search(text, start)
+    stop = end.start() if end else len(text)
+    return text[start:stop], (end.end() if end else len(text))
+
+
+def _value_of_clause(clause):
+    """The value a clause names: its one mathematical span, or its words without delimiters and asides."""
+    clause = _HEDGE.sub("", clause).strip().strip("*_`\"' ")
+    spans = [next(part for part in span if part is not None) for span in _MATH_SPAN.findall(clause.replace("\\$", "\\DOLLAR")) for span in [tuple(p or None for p in span)] if any(span)]
+    if len(spans) == 1 and not re.match(r"[\w.]", clause):
+        return spans[0].replace("\\DOLLAR", "\\$").strip().rstrip(".,;")
+    clause = _ASIDE.sub("", clause)
+    clause = re.sub(r"^(?:[A-Za-z][\w',-]*\s+).*?\b(?:is|are|equals)\s+(?=\S*[0-9\\$(])", "", clause, flags=re.DOTALL)
+    return _DELIMITERS.sub(" ", clause).strip().rstrip(".,;:*! ").strip()
+
+
+def _statements(text, start=0):
+    for match in _STATEMENT.finditer(text, start):
+        clause, end = _clause(text, match.end())
+        value = _value_of_clause(clause)
+        if value and len(value) <= 300:
+            yield match, value, end
+
+
+def _looks_like_a_value(value):
+    return bool(re.search(r"[0-9\\]", value)) or bool(re.fullmatch(r"\(?[A-J]\)?|[-+\u2212]?[a-zA-Z]", value))
+
+
+def _stated(text, complete):
+    """The last "the answer is ..." with a value; in a cut response only if the text goes on after it."""
+    found = None
+    for _match, value, end in _statements(text):
+        if not complete and end >= len(text):
+            continue
+        if "\\boxed" in value or value.lower().startswith("the same"):
+            continue
+        if _looks_like_a_value(value) or len(value.split()) <= 4:
+            found = value, end
+    return found
+
+
+# ------------------------------------------------------------------ conclusions
+
+_CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_CONCLUDES = re.compile(r"\b(?:so|therefore|thus|hence|is|are|was|has|have|had|get|gets|gives|equals?|by|with|in total|total|will|would|costs?|needs?|earns?|makes?|must)\b|=", re.IGNORECASE)
+_ENDS = re.compile(r"[.!?\])}$*\u3002]\s*$")
+
+
+def _concluding_value(text):
+    """The value that ends the last sentence which has one; None where the text does not come to an end."""
+    text = _CODE.sub(" ", text).strip()
+    if not text or not _ENDS.search(text):
+        return None
+    for block in reversed([part for part in re.split(r"\n\s*\n", text[-2_000:]) if part.strip()][-4:]):
+        sentences = [s for s in re.split(r"(?<=[.!?])\s+(?=[A-Z*])", block.strip()) if s.strip()]
+        for sentence in reversed(sentences):
+            if not re.search(r"\d|\$|\\\(", sentence):
+                continue
+            return _last_value(sentence) if _CONCLUDES.search(sentence) and not sentence.rstrip().endswith("?") else None
+    return None
+
+
+def _last_value(sentence):
+    spans = list(_MATH_SPAN.finditer(sentence))
+    tail = sentence[spans[-1].end() :] if spans else sentence
+    numbers = [n for n in _NUMBER.finditer(tail) if n.group().strip()]
+    if numbers:
+        return numbers[-1].group().strip()
+    if not spans:
+        return None
+    inside = next(part for part in spans[-1].groups() if part is not None)
+    return re.split(r"(?<![<>!\\])=|\\approx|\\implies", inside)[-1].strip().rstrip(".")
+
+
+def _one_line(text):
+    """A response that is one short line without prose is its own answer."""
+    line = text.strip()
+    if not line or "\n" in line or len(line) > 200 or len(re.findall(r"[A-Za-z]{3,}", re.sub(r"\\[a-zA-Z]+", "", line))) > 3:
+        return None
+    return _DELIMITERS.sub(" ", line).strip().rstrip(".").strip() or None
+
+
+# ------------------------------------------------------------------ the rule
+
+
+def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
+    """The final answer of a response by the rules at the head of this module.
+
+    Args:
+        response: any text; only its last 100,000 characters are looked at, after thinking is dropped.
+        truncated: True where the sampler hit its limit; None where that is not known.
+    """
+    if "\\boxed{" in response and len(response) < 400:
+        plain = _PLAIN.search(response)
+        if plain:
+            return FinalAnswer(plain.group(1).strip(), "the last box")
+    text, open_thinking = visible_part(response)
+    text = _INVISIBLE.sub(" ", text[-MAX_CHARACTERS:])
+    if not text.strip():
+        empty = "nothing outside the thinking part" if response.strip() else "the response is empty"
+        return FinalAnswer(None, "the thinking part never ended" if open_thinking else empty)
+    boxed = _last_boxed(text)
+    if boxed:
+        return _boxed_or_corrected(text, *boxed, complete=not truncated)
+    stated = _stated(text, complete=not truncated)
+    if stated:
+        return FinalAnswer(stated[0], "the last sentence that states an answer")
+    if truncated or open_thinking:
+        return FinalAnswer(None, "cut off before a final answer" if truncated else "the thinking part never ended")
+    line = _one_line(text)
+    if line:
+        return FinalAnswer(line, "the response is one line")
+    value = _concluding_value(text)
+    if value:
+        return FinalAnswer(value, "the value that ends the concluding sentence")
+    return FinalAnswer(None, "no box, no stated answer and no concluding value")
+
+
+# The plainest ending, found without the rest: prose without marks, one box with simple content, nothing after it.
+_PLAIN = re.compile(r"^[^<\\]*(?:\\[(\[][^<\\]*)?\\boxed\{([^{}\\]+)\}[\s$.]*(?:\\[)\]])?[\s$.]*$")
+
+
+def _boxed_or_corrected(text, value, end, is_tag, complete):
+    if is_tag and "\\boxed" not in value:
+        stated = _stated(value, complete=True)
+        value = stated[0] if stated else _DELIMITERS.sub(" ", value)
+        return FinalAnswer(value.strip(), "the answer tag")
+    corrected = None
+    for match, other, stop in _statements(text, end):
+        if match["strong"] and (complete or stop < len(text)) and _looks_like_a_value(other):
+            corrected = other
+    if corrected is not None:
+        return FinalAnswer(corrected, "a correction after the last box")
+    return FinalAnswer(value.strip(), "the last box")

@@ -1,0 +1,542 @@
+r"""Reading an answer exactly, without sympy.
+
+`read` turns the text of an answer into a small tree whose leaves are exact
+where the notation is plain: a fraction of whole numbers, a numeral with its base,
+a choice letter, words. What is not plain becomes a `Formula`, which only a
+computer algebra system can judge (`symbolic.py`, in a guarded process).
+
+Conventions, in the order in which a reader may ask about them:
+
+    10,080  10{,}080  10\,080      thousands separators, when every group has three digits
+    \frac12  1/2  \tfrac{1}{2}     fractions;  1\frac12 and "1 1/2" are mixed numbers
+    7e37  7\times10^{37}           scientific notation, exponents up to 4,000
+    +7  \$36  36\text{ cm}         a plus sign says nothing; units and currency are kept beside the number
+    25\%                           25 per hundred: equal to 0.25 and 1/4; see `numbers_equal` for bare 25
+    90^\circ  90 degrees           a unit like any other: never converted into radians
+    52_8  52_{\text{eight}}        a numeral in a base: digits and base
+    1,2  {1,2}  1 and 2  1\pm2     several values without order;  (1,2)  [1,2)  an order and brackets
+    x=5  f(x)=x+1  x\in[0,1]       a value with a name
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+MAX_DIGITS = 4_000  # of a number that is read exactly; Python itself refuses longer ones
+MAX_DEPTH = 30  # of brackets within brackets
+MAX_ITEMS = 200  # of a list
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An exact number. `digits` counts significant digits where it was written as a decimal, else None."""
+
+    value: Fraction
+    text: str
+    digits: int | None = None
+    percent: bool = False
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Based:
+    digits: str
+    base: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    letter: str
+    text: str
+    content: "Node | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Values without order: a list, a set, a union of intervals (`kind`)."""
+
+    items: tuple
+    text: str
+    kind: str = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Values in order between brackets: a point, an interval, a column (brackets "()")."""
+
+    brackets: str
+    items: tuple
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A matrix with more than one row and more than one column."""
+
+    rows: tuple
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    name: str
+    value: "Node"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    text: str
+    unit: str = ""
+
+
+Node = Number | Based | Choice | Words | Several | Ordered | Grid | Named | Formula
+
+
+# ------------------------------------------------------------------ one notation for many
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_SYMBOLS = {
+    "\u2212": "-", "\u2013": "-", "\ufe63": "-", "\uff0d": "-", "\u2010": "-", "\u2011": "-", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "\u22c5": "\\cdot ",
+    "\u00f7": "/", "\u2044": "/", "\u2215": "/", "\u03c0": "\\pi ", "\u221e": "\\infty ", "\u00b0": "^\\circ ", "\u222a": "\\cup ", "\u2229": "\\cap ",
+    "\u2208": "\\in ", "\u2264": "\\le ", "\u2265": "\\ge ", "\u2260": "\\ne ", "\u00b1": "\\pm ", "\u2213": "\\mp ", "\u2248": "\\approx ",
+    "\u03b8": "\\theta ", "\u03b1": "\\alpha ", "\u03b2": "\\beta ", "\u03b3": "\\gamma ", "\u03bb": "\\lambda ", "\u03bc": "\\mu ", "\u03c9": "\\omega ",
+    "\u03c6": "\\phi ", "\u03c4": "\\tau ", "\u03c3": "\\sigma ", "\u2211": "\\sum ", "\u20ac": "\\text{euros}", "\u00a3": "\\text{pounds}", "\u2220": "\\angle ",
+    "\u2205": "\\emptyset ", "\u211d": "\\mathbb{R}", "\u27e8": "(", "\u27e9": ")", "\u3008": "(", "\u3009": ")", "\uff0c": ",", "\u3001": ",",
+    "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u3000": " ", "\u2032": "'", "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"',
+}
+_VULGAR = {c: unicodedata.normalize("NFKD", c).split("\u2044") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"}
+_UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
+_INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
+
+
+def _from_unicode(match):
+    text = match.group()
+    if text[0] == "√":
+        return "\\sqrt{" + (match.group(1) or match.group(2) or "") + "}"
+    if text in _VULGAR:
+        return "\\frac{%s}{%s}" % tuple(_VULGAR[text])
+    return _SYMBOLS.get(text) or "^{" + text.translate(_SUPERSCRIPTS) + "}"
+
+
+_WRAPPERS = re.compile(r"\\(?:mbox|textrm|textbf|textit|textsf|textnormal|mathrm|mathbf|mathit|mathsf|bf|rm|emph|bold|boldsymbol|operatorname)\s*(?=\{)")
+_SIMPLE = [
+    (re.compile(r"(?<!\\)\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|nolimits|quad|qquad|hfill|,|!|;|:|>|\s)(?![a-zA-Z])"), " "),
+    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\(?:lbrace|\{)"), "\\\\{"),
+    (re.compile(r"\\(?:rbrace|\})"), "\\\\}"),
+    (re.compile(r"\\(?:langle|lparen)(?![a-z])"), "("),
+    (re.compile(r"\\(?:rangle|rparen)(?![a-z])"), ")"),
+    (re.compile(r"\\(?:lbrack)(?![a-z])"), "["),
+    (re.compile(r"\\(?:rbrack)(?![a-z])"), "]"),
+    (re.compile(r"\\leqslant|\\leq(?![a-z])"), r"\\le "),
+    (re.compile(r"\\geqslant|\\geq(?![a-z])"), r"\\ge "),
+    (re.compile(r"\\neq(?![a-z])"), r"\\ne "),
+    (re.compile(r"\\(?:ldots|dots|cdots)(?![a-z])"), "..."),
+    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-z])|\\textdegree(?![a-z])"), r" \\text{degrees} "),
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\\frac\s*([0-9])\s*([0-9])(?![0-9])"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\\frac\s*([0-9])\s*\{"), r"\\frac{\1}{"),
+    (re.compile(r"\\frac\s*(\{[^{}]*\})\s*([0-9a-zA-Z])"), r"\\frac\1{\2}"),
+    (re.compile(r"\\sqrt\s*([0-9]|[a-zA-Z](?![a-zA-Z]))"), r"\\sqrt{\1}"),
+    (re.compile(r"\\(?:exp)\s*\{"), "e^{"),
+    (re.compile(r"\*\*"), "^"),
+    (re.compile(r"~"), " "),
+]
+_THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\\[,;! ]|~|\u2009|\u202f)+(?=\d{3}(?!\d))")
+_COMMA_THIN = re.compile(r"(?<=\d),\s*\\!\s*(?=\d{3}(?!\d))")
+_SINGLE_LETTER_TEXT = re.compile(r"\\text\s*\{([a-zA-Z])\}(?=\s*[_^(]|\s*=)")
+
+
+@lru_cache(maxsize=8192)
+def tidy(text: str) -> str:
+    """One notation for the many ways of writing the same thing; changes no meaning."""
+    if not text.isascii():
+        text = _UNICODE.sub(_from_unicode, _INVISIBLE.sub("", text))
+        text = unicodedata.normalize("NFKC", text)
+    text = text.strip()
+    if _PLAIN_TEXT.fullmatch(text):
+        return text
+    text = _COMMA_THIN.sub(",", text)
+    text = _THIN_THOUSANDS.sub("", text)
+    text = text.replace("\\$", "\\DOLLAR ").replace("$", " ").replace("\\DOLLAR ", "$")
+    text = re.sub(r"\\[()\[\]]", " ", text)
+    text = _WRAPPERS.sub(r"\\text", text)
+    for pattern, replacement in _SIMPLE:
+        text = pattern.sub(replacement, text)
+    text = _SINGLE_LETTER_TEXT.sub(r"\1", text)
+    return re.sub(r"\s+", " ", text).strip().rstrip(".").rstrip("\\").strip()
+
+
+_PLAIN_TEXT = re.compile(r"[-+]?[0-9]+(?:/[0-9]+)?|[a-zA-Z]+")
+
+# ------------------------------------------------------------------ numbers
+
+_THOUSANDS = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])"
+_DECIMAL = rf"(?:(?:{_THOUSANDS}|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
+_NUMBER = re.compile(
+    rf"(?P<sign>[-+]?)\s*(?P<currency>\$)?\s*(?P<sign2>[-+]?)\s*(?:"
+    rf"(?P<whole>[0-9]+)\s*\\frac\s*\{{\s*(?P<mtop>[0-9]+)\s*\}}\s*\{{\s*(?P<mbottom>[0-9]+)\s*\}}"
+    rf"|(?P<whole2>[0-9]+)\s+(?P<mtop2>[0-9]+)\s*/\s*(?P<mbottom2>[0-9]+)"
+    rf"|\\frac\s*\{{\s*(?P<top>[-+]?\s*{_DECIMAL})\s*\}}\s*\{{\s*(?P<bottom>[-+]?\s*{_DECIMAL})\s*\}}"
+    rf"|(?P<stop>{_DECIMAL})\s*/\s*\(?\s*(?P<sbottom>[-+]?\s*{_DECIMAL})\s*\)?"
+    rf"|(?:(?P<plain>{_DECIMAL})\s*)?(?:\\times|\\cdot|\*|x(?=\s*10\s*\^))?\s*10\s*\^\s*(?:\{{\s*(?P<exp>[-+]?\s*[0-9]{{1,5}})\s*\}}|\(\s*(?P<exp3>[-+]?[0-9]{{1,5}})\s*\)|(?P<exp2>[-+]?[0-9]{{1,5}}))"
+    rf"|(?P<decimal>{_DECIMAL})(?:[eE](?P<e>[-+]?[0-9]{{1,5}})(?![0-9]))?"
+    rf")"
+)
+_LIST_LIKE_THOUSANDS = re.compile(rf"{_THOUSANDS}")
+
+
+def _decimal(text):
+    """Exact value and significant digits (None for a whole number) of a decimal."""
+    text = text.replace(",", "").replace(" ", "")
+    if len(text) > MAX_DIGITS:
+        return None
+    if "." not in text:
+        return Fraction(int(text)), None
+    whole, _, part = text.partition(".")
+    sign = -1 if whole.startswith("-") else 1
+    whole = whole.lstrip("+-")
+    value = Fraction(int((whole or "0") + part), 10 ** len(part)) * sign
+    return value, max(len((whole + part).lstrip("0")), 1)
+
+
+def _number_value(m):
+    """Value and significant digits of a match of `_NUMBER`, or None where it is not a number after all."""
+    if m["whole"] or m["whole2"]:
+        whole, top, bottom = (int(m[a] or m[b]) for a, b in (("whole", "whole2"), ("mtop", "mtop2"), ("mbottom", "mbottom2")))
+        return (Fraction(whole) + Fraction(top, bottom), None) if bottom else None
+    if m["top"] or m["stop"]:
+        top, bottom = _decimal(m["top"] or m["stop"]), _decimal(m["bottom"] or m["sbottom"])
+        if top is None or bottom is None or bottom[0] == 0:
+            return None
+        return top[0] / bottom[0], None
+    power = m["exp"] or m["exp2"] or m["exp3"] or m["e"]
+    mantissa = _decimal(m["plain"] or m["decimal"] or "1")
+    if mantissa is None:
+        return None
+    value, digits = mantissa
+    if power is None:
+        return value, digits
+    power = int(power.replace(" ", ""))
+    if abs(power) > MAX_DIGITS:
+        return None
+    written = (m["plain"] or m["decimal"] or "").replace(",", "").replace(".", "").lstrip("0")
+    return value * Fraction(10) ** power, (len(written) or None) if (m["plain"] or m["decimal"]) else None
+
+
+_UNIT_WORD = (
+    r"(?:degrees?|deg|radians?|rad|percent|square|sq\.?|cubic|cu\.?|units?|per|cents?|dollars?|usd|euros?|pounds?|"
+    r"mm|cm|km|kg|mg|ml|mi|ft|yd|in|hz|khz|mhz|ghz|ev|kev|mev|kj|pa|kpa|mol|lbs?|oz|mph|"
+    r"inch(?:es)?|feet|foot|yards?|miles?|met(?:er|re)s?|centimet(?:er|re)s?|millimet(?:er|re)s?|kilomet(?:er|re)s?|"
+    r"grams?|kilograms?|lit(?:er|re)s?|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|[a-zA-Z]{3,})"
+)
+_UNIT = re.compile(
+    rf"^(?:\s*(?:\\text\s*\{{[^{{}}]*\}}|(?<![a-zA-Z\\]){_UNIT_WORD}(?![a-zA-Z])|[/\-]|\\cdot(?=\s*\\text)|\^\s*\{{?\s*-?[0-9]\s*\}}?|\((?=\s*[a-z])|\)))+\s*$"
+)
+_PERCENT = re.compile(r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL)
+_SYNONYMS = [
+    (r"\\text|[{}$()\s^.\\]", " "), (r"\bsq(?:uare)?\b", "square"), (r"\bcu(?:bic)?\b", "cubic"),
+    (r"\bunits?\b", ""), (r"\bcent(?:i)?met(?:er|re)s?\b", "cm"), (r"\bmillimet(?:er|re)s?\b", "mm"), (r"\bkilomet(?:er|re)s?\b", "km"),
+    (r"\bmet(?:er|re)s?\b", "m"), (r"\b(?:inch(?:es)?)\b", "in"), (r"\b(?:feet|foot)\b", "ft"), (r"\byards?\b", "yd"), (r"\bmiles?\b", "mi"),
+    (r"\bkilograms?\b", "kg"), (r"\bgrams?\b", "g"), (r"\blit(?:er|re)s?\b", "l"), (r"\b(?:seconds?|secs?)\b", "s"), (r"\b(?:minutes?|mins?)\b", "min"),
+    (r"\b(?:hours?|hrs?)\b", "h"), (r"\b(?:dollars?|usd)\b", "dollar"), (r"\bdeg(?:rees?)?\b", "degree"), (r"\brad(?:ians?)?\b", "rad"),
+    (r"\bper\b", "/"), (r"\bsquare\s+(\w+)", r"\1 2"), (r"\bcubic\s+(\w+)", r"\1 3"), (r"\b(?:of|the|in total|total|exactly|long|wide|tall|old)\b", ""), (r"(?<=[a-z]{3})s\b", ""),
+]
+_SYNONYMS = [(re.compile(pattern), replacement) for pattern, replacement in _SYNONYMS]
+
+
+@lru_cache(maxsize=2048)
+def unit_key(unit: str) -> str:
+    """One spelling per unit: "square centimeters" and `\\text{cm}^2` become "cm 2"."""
+    unit = unit.lower()
+    for pattern, replacement in _SYNONYMS:
+        unit = pattern.sub(replacement, unit)
+    return " ".join(unit.replace("/", " / ").split())
+
+
+_INTEGER = re.compile(r"[-+]?[0-9]{1,3000}")
+
+
+def read_number(text: str) -> Number | None:
+    """The number that `text` (already tidy) writes plainly, with its unit, or None."""
+    if _INTEGER.fullmatch(text):
+        return Number(Fraction(int(text)), text)
+    match = _NUMBER.match(text)
+    if match is None or match.end() == 0:
+        return None
+    found = _number_value(match)
+    if found is None:
+        return None
+    value, digits = found
+    if (match["sign"] == "-") != (match["sign2"] == "-"):
+        value = -value
+    rest = text[match.end() :]
+    percent = _PERCENT.match(rest)
+    if percent:
+        rest = percent[1]
+    unit = "\\text{dollars}" if match["currency"] else ""
+    if rest.strip():
+        if not _UNIT.match(rest):
+            return None
+        unit += rest
+    return Number(value / 100 if percent else value, text, digits, bool(percent), unit_key(unit) if unit else "")
+
+
+# ------------------------------------------------------------------ words and letters
+
+_TEXT_ONLY = re.compile(r"^\\text\s*\{([^{}]*)\}\.?$")
+_CHOICE = re.compile(r"^(?:\\text\s*\{)?\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*([A-J])\s*\)?\s*\}?\s*\)?\s*[.:]?\s*\}?$")
+_LABELLED = re.compile(r"^(?:\\text\s*\{\s*\(?([A-J])\)?[.:]?\s*\}|\(([A-J])\)|([A-J])[).:])\s*[:.]?\s*(\S.*)$", re.DOTALL)
+_WORDS = re.compile(r"^[A-Za-z][A-Za-z0-9 .,:;'\"!?\-/&]*$")
+_NUMBER_WORDS = {w: i for i, w in enumerate(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split()
+)}
+_BASES = {w: i for w, i in _NUMBER_WORDS.items() if 2 <= i <= 20}
+
+
+def words_key(text: str) -> str:
+    """What remains of a text answer when case, articles, punctuation and blanks are dropped."""
+    text = re.sub(r"\\text\s*", " ", text.lower())
+    text = re.sub(r"\b(?:the|a|an)\b(?=\s*\w)", " ", text) if len(text) > 3 else text
+    return "".join(ch for ch in text if ch.isalnum() or ch in "+-/:=<>")
+
+
+def read_choice(text: str) -> Choice | None:
+    """The choice letter that `text` (already tidy) is, or starts with as in "(C) 12"."""
+    match = _CHOICE.match(text)
+    if match:
+        return Choice(match[1], text)
+    match = _LABELLED.match(text)
+    if match:
+        return Choice(match[1] or match[2] or match[3], text, read(match[4]))
+    match = re.match(r"^\(([a-j])\)$|^(?:\\text\s*\{\s*)?(?:option|choice|answer)\s*:?\s*\(?([A-Ja-j])\)?\s*\}?$", text, re.IGNORECASE)
+    return Choice((match[1] or match[2]).upper(), text) if match else None
+
+
+_BASED = re.compile(
+    r"^([0-9A-Za-z]+)\s*_\s*(?:\{\s*(?:\\text\s*\{)?\s*\(?\s*([0-9]{1,2}|[a-z]+)\s*\)?\s*\}?\s*\}|\(([0-9]{1,2})\)|([0-9]))$"
+    r"|^([0-9A-Z]+)\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*(?:in )?base[\s-]*([0-9]{1,2}|[a-z]+)\s*\)?\s*\}?\s*\)?$"
+)
+
+
+def _read_based(text):
+    match = _BASED.match(text)
+    if not match:
+        return None
+    digits = (match[1] or match[5]).upper().lstrip("0") or "0"
+    base = match[2] or match[3] or match[4] or match[6]
+    base = int(base) if base.isdigit() else _BASES.get(base, 0)
+    if not 2 <= base <= 36 or not digits[0].isdigit() and base <= 10:
+        return None
+    return Based(digits, base, text) if all(int(ch, 36) < base for ch in digits) else None
+
+
+# ------------------------------------------------------------------ structure
+
+_OPEN, _CLOSE = "([{", ")]}"
+_SEPARATORS = re.compile(r"\\text\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])|;")
+_MATRIX = re.compile(r"^\\begin\s*\{([pbvBV]?matrix|array)\}\s*(?:\{[clr|\s]*\})?(.*)\\end\s*\{\1\}$", re.DOTALL)
+_FUNCTION = r"\s*(?:\^\s*\{?-1\}?)?\s*\([^()=]{1,20}\)"
+_SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w))?"
+_NAME = re.compile(
+    rf"^(?P<name>\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*\)"  # (x, y)
+    rf"|(?:\\(?:angle|triangle|overline|text|vec|hat|bar)\s*)?\{{?[A-Za-z]{{1,4}}'?\}}?{_SUBSCRIPT}(?:{_FUNCTION})?"  # x, AB, \angle ABC, S_{{10}}, f(x)
+    rf"|\\[a-zA-Z]+{_SUBSCRIPT}(?:{_FUNCTION})?"  # \theta_1, \Phi(s)
+    rf"|[a-zA-Z](?:\s*[+]\s*[a-zA-Z])+"  # m + n + p
+    rf"|[A-Za-z][A-Za-z ]{{2,30}})"  # area of the square
+    rf"\s*(?:=|\\in(?![a-z])|(?<=[A-Za-z]{{3}})\s*:)\s*"
+)
+_RELATION = re.compile(r"(?<![<>!:\\])=|\\le(?![a-z])|\\ge(?![a-z])|<|>|\\ne(?![a-z])")
+
+
+def split_top(text: str, separator: str = ",") -> list[str]:
+    """Split at `separator` outside all brackets. An interval like [1,2) closes what it opened."""
+    parts, depth, start, i = [], 0, 0, 0
+    while i < len(text):
+        ch = text[i]
+        if ch == "\\" and i + 1 < len(text):
+            if text[i + 1] in "{}":
+                depth += 1 if text[i + 1] == "{" else -1
+                i += 2
+                continue
+            if depth == 0 and text.startswith(separator, i):
+                parts.append(text[start:i])
+                i += len(separator)
+                start = i
+                continue
+            i += 1
+            continue
+        if ch in _OPEN:
+            depth += 1
+        elif ch in _CLOSE:
+            depth -= 1
+        elif depth == 0 and text.startswith(separator, i):
+            parts.append(text[start:i])
+            start = i + len(separator)
+        i += 1
+    return [*parts, text[start:]]
+
+
+def _enclosed(text):
+    """Opening bracket, inside, closing bracket, when one pair encloses the whole text."""
+    for opening, closings in (("\\{", ("\\}",)), ("(", (")", "]")), ("[", (")", "]"))):
+        if text.startswith(opening):
+            depth = 0
+            i = 0
+            while i < len(text):
+                width = 2 if text[i] == "\\" and text[i + 1 : i + 2] in ("{", "}") else 1
+                ch = text[i : i + width]
+                if ch in ("(", "[", "{", "\\{"):
+                    depth += 1
+                elif ch in (")", "]", "}", "\\}"):
+                    depth -= 1
+                    if depth == 0:
+                        at_end = i + width == len(text)
+                        return (opening, text[len(opening) : i].strip(), ch) if at_end and ch in closings else None
+                i += width
+    return None
+
+
+def read(text: str, depth: int = 0) -> Node:
+    """The tree of an answer. Never fails: what it cannot read plainly is a `Formula`."""
+    return _read(tidy(text), depth)
+
+
+@lru_cache(maxsize=8192)
+def _read(text, depth):
+    number = read_number(text)
+    if number is not None:
+        return number
+    if depth > MAX_DEPTH or not text:
+        return Formula(text)
+    return _read_text(text) or _read_structure(text, depth) or _read_formula(text)
+
+
+def _read_text(text):
+    if len(text) <= 60:
+        found = read_choice(text) or _read_based(text)
+        if found:
+            return found
+    only = _TEXT_ONLY.match(text)
+    if only:
+        inner = only[1].strip().rstrip(".")
+        found = read_number(inner) or _number_word(inner) or _read_text(inner)
+        return found or (Words(words_key(inner), text) if _WORDS.match(inner) else None)
+    plain = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
+    if _number_word(plain):
+        return _number_word(plain)
+    clock = re.fullmatch(r"\d{1,2}:\d\d(?:\s*[ap]\.?m\.?)?", plain, re.IGNORECASE)
+    has_word = re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{4,}", plain) or plain.lower() in ("yes", "no")
+    if clock or (has_word and "\\" not in plain and _WORDS.match(plain) and not re.search(r"=|\band\b|\bor\b|,", plain)):
+        return Words(words_key(plain), text)
+    return None
+
+
+def _number_word(text):
+    value = _NUMBER_WORDS.get(text.strip().lower())
+    return None if value is None else Number(Fraction(value), text)
+
+
+def _read_structure(text, depth):
+    text = _SEPARATORS.sub(",", text)
+    text = re.sub(r",(?:\s*,)+", ",", text).strip().strip(",").strip()
+    parts = split_top(text)
+    if len(parts) > 1:
+        return _several([p for p in parts if p.strip()], text, depth)
+    matrix = _MATRIX.match(text)
+    if matrix:
+        return _read_matrix(matrix, text, depth)
+    if "\\cup" in text:
+        pieces = split_top(text, "\\cup")
+        if len(pieces) > 1:
+            return Several(tuple(_read(p.strip(), depth + 1) for p in pieces[:MAX_ITEMS]), text, "union")
+    enclosed = _enclosed(text)
+    if enclosed:
+        return _read_enclosed(*enclosed, text, depth)
+    return _read_relation(text, depth) or (_plus_minus(text, depth) if "\\pm" in text else None)
+
+
+def _read_relation(text, depth):
+    """A named value, or the last side of a worked-out chain such as 3+2=5; other relations stay formulas."""
+    before, approximately, _after = text.partition("\\approx")
+    if approximately and before.strip() and not re.fullmatch(r"[\sa-zA-Z]*", before):
+        return _read(before.strip().rstrip("="), depth + 1)
+    name = _NAME.match(text.replace("\\approx", "="))
+    sides = _RELATION.split(text)
+    if name and name.end() < len(text) + 1 and len(sides) <= 2 and not _RELATION.search(text[name.end() :]):
+        rest = text.replace("\\approx", "=")[name.end() :].strip()
+        return Named(re.sub(r"\s|\\text|[{}]", "", name["name"]), _read(rest, depth + 1), text) if rest else None
+    chain = all(sign == "=" for sign in _RELATION.findall(text))
+    worked_out = len(sides) > 2 or (len(sides) == 2 and not re.search(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])", sides[0]))
+    if chain and len(sides) >= 2 and worked_out and sides[-1].strip() and sides[0].strip():
+        return _read(sides[-1].strip(), depth + 1)
+    return None
+
+
+def _several(parts, text, depth):
+    if len(parts) > MAX_ITEMS:
+        return Formula(text)
+    items = []
+    for part in parts:
+        item = _read(part.strip(), depth + 1)
+        items.extend(item.items if isinstance(item, Several) and item.kind == "list" else [item])
+    return Several(tuple(items), text)
+
+
+def _plus_minus(text, depth):
+    """`a \\pm b` stands for two values. With two signs the reading is unclear: left to the formula."""
+    if text.count("\\pm") != 1:
+        return None
+    return Several((_read(text.replace("\\pm", "+").lstrip("+ "), depth + 1), _read(text.replace("\\pm", "-"), depth + 1)), text)
+
+
+def _read_matrix(matrix, text, depth):
+    rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", matrix[2]) if row.strip()]
+    if len(rows) > MAX_ITEMS:
+        return Formula(text)
+    cells = tuple(tuple(_read(cell.strip(), depth + 1) for cell in row.split("&")) for row in rows)
+    if matrix[1] in ("vmatrix", "Vmatrix") or not cells or len({len(row) for row in cells}) != 1:
+        return Formula(text)
+    if len(cells[0]) == 1:
+        return Ordered("()", tuple(row[0] for row in cells), text)
+    return Grid(cells, text)
+
+
+def _read_enclosed(opening, inner, closing, text, depth):
+    parts = [part.strip() for part in split_top(inner)]
+    if opening == "\\{":
+        return _several([p for p in parts if p], text, depth) if len(parts) > 1 and "|" not in inner and "\\mid" not in inner and "..." not in inner else Formula(text)
+    if len(parts) == 1:
+        return _read(inner, depth + 1) if opening + closing == "()" else Formula(text)
+    if len(parts) > MAX_ITEMS or not all(parts):
+        return Formula(text)
+    return Ordered(opening + closing, tuple(_read(part, depth + 1) for part in parts), text)
+
+
+_FORMULA_UNIT = re.compile(r"^(.*?[^\s\\])\s*((?:\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?\s*(?:/|\\cdot)?\s*)+)$", re.DOTALL)
+
+
+def _read_formula(text):
+    match = _FORMULA_UNIT.match(text)
+    if match and not re.search(r"\\text|=|<|>|\\[lg]e", match[1]) and match[1].count("{") == match[1].count("}"):
+        return Formula(match[1].strip(), unit_key(match[2]))
+    currency = re.match(r"^\$\s*(?=\S)", text)
+    return Formula(text[currency.end() :], "dollar") if currency else Formula(text)
+
+
+def as_list(text: str) -> Several | None:
+    """The other reading of "1,234": a list without blanks. None where there is none."""
+    text = tidy(text)
+    if _LIST_LIKE_THOUSANDS.fullmatch(text.lstrip("+-")):
+        return Several(tuple(_read(part, 1) for part in text.split(",")), text)
+    return None

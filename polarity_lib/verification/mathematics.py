@@ -1,0 +1,187 @@
+"""Verdicts on real mathematics.
+
+    verdicts = verify_math(golds, responses)
+
+Two stages. The fast path reads the final answer (`answers.py`) and compares what is
+written plainly (`exact.py`, `comparison.py`); it settles most answers in a fraction of a
+millisecond. What needs algebra goes to Math-Verify and sympy in guarded processes
+(`symbolic.py`, `workers.py`), with limits of time and memory that no response
+can exceed. Nothing in a response is ever evaluated as code.
+
+The same texts always get the same verdict, in the order in which they came; exact
+duplicates are judged once. A limit that was reached is a label of its own, never a guess.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from .answers import MAX_ANSWER_CHARACTERS, find_answer
+from .comparison import compare, too_deep
+from .exact import tidy
+from .verdicts import Verdict
+from .workers import WorkerPool
+
+REMEMBERED = 20_000  # settled pairs of gold and answer; groups repeat their answers
+
+
+class MathVerifier:
+    """A checker to keep: its processes stay warm between batches.
+
+    with MathVerifier(timeout_s=5.0) as verifier:
+        verdicts = verifier.verify(golds, responses)
+
+    Args:
+        timeout_s: wall-clock seconds for one comparison that needs algebra.
+        memory_mb: address space of one process, in MB; 512 is the least that sympy needs.
+        workers: processes at most; None for one per core, at most eight. None starts before it is needed.
+
+    Raises:
+        ValueError: a limit is not positive, or `memory_mb` is below 512.
+    """
+
+    def __init__(self, timeout_s: float = 5.0, memory_mb: int = 1024, workers: int | None = None):
+        if not timeout_s > 0:
+            raise ValueError(f"timeout_s must be above zero seconds, got {timeout_s}")
+        if memory_mb < 512:
+            raise ValueError(f"memory_mb must be at least 512 (sympy alone needs about 300), got {memory_mb}")
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        self.pool = WorkerPool(workers or min(8, os.cpu_count() or 1), timeout_s, memory_mb)
+        self._settled = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.close()
+
+    def close(self):
+        """End the processes; the verifier may still be used and then starts new ones."""
+        self.pool.close()
+
+    def verify(self, golds: Sequence, responses: Sequence[str], *, truncated: Sequence | None = None) -> list[Verdict]:
+        """One verdict per response, in order; see `verify_math`."""
+        golds, responses, truncated = _checked(golds, responses, truncated)
+        keys = list(zip(golds, responses, truncated))
+        verdicts, open_pairs = {}, {}
+        for key in dict.fromkeys(keys):
+            first = _first_verdict(*key)
+            if isinstance(first, Verdict):
+                verdicts[key] = first
+            else:
+                open_pairs[key] = first
+        replies = self.decide("first", {(key[0], found.text) for key, found in open_pairs.items()})
+        for key, found in open_pairs.items():
+            verdicts[key] = _verdict_of_reply(key[0], found, replies[key[0], found.text])
+        return [verdicts[key] for key in keys]
+
+    def decide(self, judge: str, pairs) -> dict:
+        """Replies of the guarded processes for pairs of gold and answer; settled pairs are remembered."""
+        pairs = sorted(pairs)
+        with self._lock:
+            replies = {pair: self._settled[judge, pair] for pair in pairs if (judge, pair) in self._settled}
+        new = [pair for pair in pairs if pair not in replies]
+        tasks = [{"judge": judge, "gold": gold, "answer": answer} for gold, answer in new]
+        for pair, reply in zip(new, self.pool.run(tasks)):
+            replies[pair] = reply
+            if "result" in reply:
+                with self._lock:
+                    self._settled[judge, pair] = reply
+                    while len(self._settled) > REMEMBERED:
+                        self._settled.popitem(last=False)
+        return replies
+
+
+_shared: dict[tuple, MathVerifier] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_verifier(timeout_s: float = 5.0, memory_mb: int = 1024, workers: int | None = None) -> MathVerifier:
+    """The verifier that all calls with these limits use, so that its processes start once."""
+    key = (timeout_s, memory_mb, workers)
+    with _shared_lock:
+        if key not in _shared:
+            _shared[key] = MathVerifier(timeout_s, memory_mb, workers)
+        return _shared[key]
+
+
+def verify_math(
+    golds: Sequence,
+    responses: Sequence[str],
+    *,
+    truncated: Sequence | None = None,
+    timeout_s: float = 5.0,
+    memory_mb: int = 1024,
+    workers: int | None = None,
+) -> list[Verdict]:
+    """Judge each response against its gold answer.
+
+    Args:
+        golds: the right answers, as LaTeX or plain text (numbers are taken as written by `str`).
+        responses: what the model wrote. Any text is fine, also an empty or a hostile one.
+        truncated: per response, True where the sampler hit its length limit. Such a
+            response is judged by an answer it had completed before the cut (a closed box, or an
+            answer sentence that goes on); without one its label is `truncated`, not `no_answer`.
+        timeout_s: wall-clock seconds for one comparison that needs algebra; beyond it: `timed_out`.
+        memory_mb: address space of one checking process, in MB; beyond it: `timed_out`, with the reason.
+        workers: checking processes at most; None for one per core, at most eight.
+
+    Returns:
+        One `Verdict` per response, in order. No text raises; a gold that is empty matches nothing.
+
+    Raises:
+        ValueError: the sequences differ in length, or a limit is out of range.
+        RuntimeError: the checking processes cannot start (math-verify is not installed).
+    """
+    return shared_verifier(timeout_s, memory_mb, workers).verify(golds, responses, truncated=truncated)
+
+
+def _checked(golds, responses, truncated):
+    if isinstance(golds, str) or isinstance(responses, str):
+        raise ValueError("golds and responses are sequences of texts; wrap a single text in a list")
+    golds = ["" if gold is None else str(gold) for gold in golds]
+    responses = ["" if response is None else str(response) for response in responses]
+    truncated = [None] * len(golds) if truncated is None else [bool(flag) for flag in truncated]
+    if not len(golds) == len(responses) == len(truncated):
+        raise ValueError(f"lengths differ: {len(golds)} golds, {len(responses)} responses, {len(truncated)} truncated")
+    return [_encodable(gold) for gold in golds], [_encodable(text) for text in responses], truncated
+
+
+def _encodable(text):
+    """Lone surrogates cannot be written to a pipe or a file; they become question marks."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _first_verdict(gold, response, truncated):
+    """A verdict where plain reading suffices, else the answer that must be compared by algebra."""
+    understood = tidy(gold) if len(gold) <= MAX_ANSWER_CHARACTERS else gold[:MAX_ANSWER_CHARACTERS]
+    found = find_answer(response, truncated)
+    if found.text is None:
+        return Verdict("truncated" if truncated else "no_answer", None, understood, found.how)
+    answer = found.text
+    if not gold.strip():
+        return Verdict("wrong", answer, understood, "the gold answer is empty: nothing equals it")
+    if answer == gold.strip():
+        return Verdict("correct", answer, understood, f"{found.how}: the same text as the gold answer")
+    if len(answer) > MAX_ANSWER_CHARACTERS:
+        return Verdict("wrong", answer[:80] + "...", understood, f"{found.how}: {len(answer):,} characters, too long for an answer")
+    if too_deep(answer):
+        return Verdict("wrong", answer[:80], understood, f"{found.how}: brackets nested too deeply for an answer")
+    result = compare(gold, answer) if len(gold) <= MAX_ANSWER_CHARACTERS else False
+    return found if result is None else _plain_verdict(result, found, understood)
+
+
+def _plain_verdict(result, found, understood):
+    label, relation = ("correct", "equals") if result else ("wrong", "does not equal")
+    return Verdict(label, found.text, understood, f"{found.how}: {relation} the gold answer, compared as written")
+
+
+def _verdict_of_reply(gold, found, reply):
+    understood = tidy(gold)
+    if "limit" in reply:
+        return Verdict("timed_out", found.text, understood, f"{found.how}: not decided, {reply['limit']}")
+    label, relation = ("correct", "equals") if reply["result"] else ("wrong", "does not equal")
+    return Verdict(label, found.text, understood, f"{found.how}: {relation} the gold answer by algebra")

@@ -1,0 +1,199 @@
+r"""Formulas judged by Math-Verify and sympy. Runs only inside a guarded process (`workers.py`).
+
+Math-Verify's own LaTeX parser and its `verify` are kept. Around them stands a
+numerical witness, because a symbolic "equal" can rest on rounding to six
+decimals and a symbolic "different" on a simplification that was not found:
+
+    both sides are evaluated to 30 digits at fixed sample points;
+    a point where they differ (relative difference above 1e-10) makes them different, whatever `verify` says;
+    agreement at all points, of either sign, makes them equal;
+    agreement at the positive points only (sqrt(x^2) and x) leaves the decision to `verify`.
+
+LaTeX is parsed by a grammar. Nothing here evaluates text as code: Math-Verify's plain
+expression reader, which calls `eval` through sympy's `parse_expr`, is not used.
+"""
+
+import logging
+import random
+import re
+from fractions import Fraction
+
+import sympy
+from latex2sympy2_extended import latex2sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig
+from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
+from math_verify import verify
+from math_verify.grader import should_treat_as_complex
+
+from .comparison import numbers_close
+from .exact import Formula, Number, read_number
+
+logging.disable(logging.CRITICAL)  # this process speaks to its parent only
+
+MAX_POWER = 100_000
+DIGITS = 30
+_CLOSE = sympy.Float("1e-10")
+_NORMAL = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
+_CASE_KEPT = ConversionConfig(lowercase_symbols=False)
+
+
+class TooBig(Exception):
+    """A number in the formula would not fit the limits; raised before it is built."""
+
+
+def refuse_what_explodes(text: str) -> None:
+    """Raise `TooBig` on powers, factorials and numerals that no limit of time would settle."""
+    for pattern, what in (
+        (r"\^\s*\{?\s*\(?\s*[-+]?\s*([0-9]{6,})", "a power"),
+        (r"([0-9]{6,})\s*\}?\s*!", "a factorial"),
+        (r"([0-9]{4001,})", "a numeral"),
+    ):
+        for match in re.finditer(pattern, text):
+            if len(match[1]) > 6 or int(match[1]) > MAX_POWER:
+                raise TooBig(f"{what} of {match[1][:12]}{'...' if len(match[1]) > 12 else ''} is beyond the limits")
+
+
+def parse(text: str):
+    """The sympy object of a formula, or None where the grammar does not know it."""
+    refuse_what_explodes(text)
+    text = text.replace("\\text{degrees}", "\\cdot\\frac{\\pi}{180}")
+    text = re.sub(r"\\text\s*\{\s*([a-zA-Z])\s*\}", r"\1", text)
+    latex = normalize_latex(text, _NORMAL)
+    try:
+        return latex2sympy(
+            latex, is_real=not should_treat_as_complex(latex), convert_degrees=False,
+            normalization_config=None, conversion_config=_CASE_KEPT,
+        )
+    except (MemoryError, RecursionError):
+        raise
+    except Exception:  # the grammar's many ways of saying no
+        return None
+
+
+def formula_equal(gold: Formula, answer: Formula) -> bool:
+    """Whether two formulas are the same answer; the judge that `comparison.equal` asks."""
+    if "".join(gold.text.split()) == "".join(answer.text.split()):
+        return True
+    random.seed(0)  # sympy samples in places
+    left, right = parse(gold.text), parse(answer.text)
+    if left is None or right is None:
+        return False
+    if isinstance(left, sympy.Eq) and isinstance(right, sympy.Eq):
+        return _same_equation(left, right)
+    if isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr):
+        return _same_expression(left, right, gold, answer)
+    if isinstance(left, sympy.Eq) or isinstance(right, sympy.Eq):
+        return False
+    return bool(verify(left, right, float_rounding=12, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=None))
+
+
+def _plain(expression):
+    """Symbols by name alone, i as the imaginary unit, derivatives as symbols of their own (else d m/d t were 0)."""
+    if expression.has(sympy.Derivative):
+        expression = expression.replace(lambda e: isinstance(e, sympy.Derivative), lambda e: sympy.Symbol(str(e)))
+    names = {s: sympy.I if s.name == "i" else sympy.Symbol(s.name) for s in expression.free_symbols}
+    return expression.xreplace(names)
+
+
+def _same_expression(left, right, gold, answer):
+    left, right = _plain(left), _plain(right)
+    if not (left.free_symbols | right.free_symbols):
+        return _same_number(left, right, gold, answer)
+    agree = _agreement(left, right)
+    if agree is None:
+        return bool(verify(left, right, float_rounding=12, numeric_precision=DIGITS, timeout_seconds=None))
+    return agree
+
+
+# ------------------------------------------------------------------ numbers
+
+
+def _value(expression, digits=DIGITS):
+    """A finite complex value to so many digits, or None."""
+    try:
+        value = expression.evalf(digits)
+        if not value.is_number or value.has(sympy.nan, sympy.zoo):
+            return None
+        value = sympy.N(value.doit() if not value.is_Atom else value, digits)
+        return value if value.is_number and all(part.is_Number for part in value.as_real_imag()) else None
+    except (MemoryError, RecursionError):
+        raise
+    except Exception:  # sympy raises many types on functions it cannot evaluate
+        return None
+
+
+def _near(a, b):
+    if a.has(sympy.oo) or b.has(sympy.oo) or a.has(-sympy.oo) or b.has(-sympy.oo):
+        return a == b
+    size = max(abs(a), abs(b))
+    return bool(abs(a - b) <= _CLOSE * size) or bool(size < sympy.Float("1e-25") and (a == 0 or b == 0))
+
+
+def _same_number(left, right, gold, answer):
+    a, b = _value(left), _value(right)
+    if a is None or b is None:
+        return bool(verify(left, right, float_rounding=12, numeric_precision=DIGITS, timeout_seconds=None))
+    if _near(a, b):
+        return True
+    if a.has(sympy.oo, -sympy.oo) or b.has(sympy.oo, -sympy.oo) or not (a.is_real and b.is_real):
+        return False
+    digits = [number.digits if isinstance(number, Number) else None for number in (read_number(gold.text), read_number(answer.text))]
+    values = [Fraction(str(value)) for value in (a, b)]
+    return numbers_close(values[0], values[1], *digits)
+
+
+# ------------------------------------------------------------------ symbols
+
+_POSITIVE = (("137/100", "53/20", "311/100"), ("23/10", "17/20", "29/50"), ("7/2", "61/50", "223/100"), ("41/100", "189/50", "157/100"))
+_MIXED = (("-13/10", "87/50", "-233/100"), ("171/100", "-27/10", "-39/50"), ("-31/10", "-143/100", "119/50"))
+_STEPS = (sympy.floor, sympy.ceiling, sympy.Mod, sympy.factorial, sympy.binomial)
+
+
+def _points(expressions):
+    """Sample points, symbol by symbol in the order of their names, so that both sides and both orders see the same."""
+    symbols = sorted(set().union(*(e.free_symbols for e in expressions)), key=lambda s: s.name)
+
+    def point(row, shift):
+        return {s: sympy.Rational(row[i % 3]) + sympy.Rational(i // 3, 7) + shift for i, s in enumerate(symbols)}
+
+    positive = [point(row, 0) for row in _POSITIVE]
+    mixed = [point(row, 0) for row in _MIXED]
+    if any(e.has(*_STEPS) for e in expressions):
+        whole = [{s: sympy.Integer(n + 3 * i) for i, s in enumerate(symbols)} for n in (2, 3, 4, 5, 7, 8, 9, 16)]
+        return whole + positive, []
+    return positive, mixed
+
+
+def _compare_at(left, right, points):
+    """How many points agree and how many differ; points where a side has no value count for neither."""
+    same = different = 0
+    for point in points:
+        a, b = _value(left.subs(point)), _value(right.subs(point))
+        if a is not None and b is not None:
+            same, different = (same + 1, different) if _near(a, b) else (same, different + 1)
+    return same, different
+
+
+def _agreement(left, right):
+    """True or False where the sample points decide, None where they do not."""
+    positive, mixed = _points([left, right])
+    same, different = _compare_at(left, right, positive)
+    if different:
+        return False
+    if same < 3:
+        return None
+    mixed_same, mixed_different = _compare_at(left, right, mixed)
+    return True if not mixed_different and (mixed_same >= 2 or not mixed or same == len(positive)) else None
+
+
+def _same_equation(left, right):
+    """Equations are the same when their two sides differ by the same expression up to a constant factor."""
+    first, second = (_plain(eq.lhs - eq.rhs) for eq in (left, right))
+    if first.free_symbols != second.free_symbols:
+        return False
+    ratios = []
+    for point in sum(_points([first, second]), []):
+        a, b = _value(first.subs(point)), _value(second.subs(point))
+        if a is not None and b is not None and a != 0 and b != 0:
+            ratios.append(a / b)
+    return len(ratios) >= 4 and all(_near(ratio, ratios[0]) for ratio in ratios[1:])

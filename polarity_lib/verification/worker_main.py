@@ -1,0 +1,86 @@
+"""What runs inside a guarded process: read a task, judge it, write the result.
+
+Started as a program of its own by `workers.py`, never imported by the rest. It
+talks JSON, one line per task and per result; nothing is unpickled on
+either side. The memory limit is set before any mathematics is imported. A
+kernel timer ends the process if its parent died and can no longer do so.
+"""
+
+import json
+import os
+import signal
+import sys
+import types
+from pathlib import Path
+
+
+def _import_without_the_package():
+    """Make `polarity_lib.verification.symbolic` importable without running the packages' own
+    imports: they may bring torch, which costs seconds and memory that this process does not need."""
+    here = Path(__file__).resolve().parent
+    for name, path in (("polarity_lib", here.parent), ("polarity_lib.verification", here)):
+        package = types.ModuleType(name)
+        package.__path__ = [str(path)]
+        sys.modules[name] = package
+
+
+def _limit_memory(megabytes):
+    try:
+        import resource
+
+        size = megabytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ImportError, ValueError, OSError):
+        pass  # no such limit on this system; the clock still holds
+
+
+def _judges():
+    from polarity_lib.verification.comparison import compare
+    from polarity_lib.verification.symbolic import TooBig, formula_equal
+
+    def first(gold, answer):
+        try:
+            return {"result": bool(compare(gold, answer, formula_equal))}
+        except TooBig as error:
+            return {"limit": str(error)}
+
+    def second(gold, answer):
+        from polarity_lib.verification.second_opinion import symbolically_equal
+
+        return {"result": bool(symbolically_equal(gold, answer))}
+
+    return {"first": first, "second": second}
+
+
+def main():
+    timeout_s, memory_mb = float(sys.argv[1]), int(sys.argv[2])
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a stray print must not look like a result
+    _limit_memory(memory_mb)
+    _import_without_the_package()
+    sys.setrecursionlimit(3_000)
+    judges = _judges()
+    replies.write('{"ready": true}\n')
+    replies.flush()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for line in sys.stdin:
+        task = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s + 5)
+        try:
+            reply = judges[task["judge"]](task["gold"], task["answer"])
+        except MemoryError:
+            reply = {"limit": f"needed more than {memory_mb} MB", "leave": True}
+        except RecursionError:
+            reply = {"limit": "nested too deeply", "leave": True}
+        except Exception as error:  # a text must never end the run: it is judged as not understood
+            reply = {"result": False, "error": type(error).__name__}
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+        if reply.get("leave"):
+            return  # what it holds may be damaged: the parent starts another
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Guarded processes: every task has a limit of time and memory, and none can outlive it.
+
+The processes are programs of their own, started with `subprocess`, so the pool
+works wherever Python runs: main thread, threads, asyncio, a Jupyter kernel, papermill,
+scripts without a `__main__` guard. The caller's signal handlers are neither used nor
+touched. The parent keeps the time and kills what exceeds it; the memory limit is
+set inside the process (`RLIMIT_AS`: on Linux; elsewhere the clock alone guards).
+"""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+STARTUP_S = 120.0  # a loaded machine may need long to import sympy
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: subprocess.Popen
+    deadline: float
+    task: int | None = None
+    ready: bool = False
+    buffer: bytes = b""
+
+
+@dataclass
+class _State:
+    """What must be cleaned up even when the pool itself is gone."""
+
+    workers: list = field(default_factory=list)
+    owner: int = field(default_factory=os.getpid)
+
+
+def _stop(worker):
+    worker.process.kill()
+    worker.process.wait()
+    worker.process.stdin.close()
+    worker.process.stdout.close()
+
+
+def _stop_all(state):
+    if state.owner == os.getpid():
+        for worker in state.workers:
+            _stop(worker)
+    state.workers.clear()
+
+
+class WorkerPool:
+    """A few guarded processes and a queue.
+
+    Args:
+        workers: how many processes at most; they start when there is work for them.
+        timeout_s: wall-clock limit of one task, in seconds.
+        memory_mb: limit of address space of one process, in MB.
+
+    A pool may be used from several threads; their batches take turns.
+    """
+
+    def __init__(self, workers: int, timeout_s: float, memory_mb: int):
+        self.size, self.timeout_s, self.memory_mb = workers, timeout_s, memory_mb
+        self._lock = threading.Lock()
+        self._state = _State()
+        self._finalizer = weakref.finalize(self, _stop_all, self._state)
+
+    def run(self, tasks: list[dict]) -> list[dict]:
+        """Judge every task; results in the order of the tasks.
+
+        A result is {"result": bool}, or {"limit": why} where a limit ended it.
+
+        Raises:
+            RuntimeError: the processes cannot start, usually because math-verify is not installed.
+        """
+        if not tasks:
+            return []
+        with self._lock:
+            if self._state.owner != os.getpid():  # after a fork the processes are the parent's
+                self._state.workers.clear()
+                self._state.owner = os.getpid()
+            try:
+                return self._run(tasks)
+            except BaseException:
+                _stop_all(self._state)
+                raise
+
+    def close(self):
+        """End all processes. The pool can be used again; it then starts new ones."""
+        with self._lock:
+            _stop_all(self._state)
+
+    # ---------------------------------------------------------------- the loop
+
+    def _run(self, tasks):
+        results = [None] * len(tasks)
+        waiting = deque(range(len(tasks)))
+        with selectors.DefaultSelector() as selector:
+            for worker in self._state.workers:
+                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+            while None in results:
+                self._hand_out(tasks, waiting, selector)
+                busy = [worker.deadline for worker in self._state.workers if not worker.ready or worker.task is not None]
+                nearest = min(busy, default=0.0)
+                for key, _events in selector.select(max(0.0, nearest - time.monotonic())):
+                    self._receive(key.data, results, selector)
+                self._enforce(results, selector)
+        return results
+
+    def _hand_out(self, tasks, waiting, selector):
+        busy = sum(worker.task is not None for worker in self._state.workers)
+        wanted = min(self.size, busy + 1 + (len(waiting) - 1) // 4) if waiting else 0
+        while len(self._state.workers) < wanted:
+            worker = self._start()
+            self._state.workers.append(worker)
+            selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+        for worker in self._state.workers:
+            if waiting and worker.ready and worker.task is None:
+                worker.task = waiting.popleft()
+                worker.deadline = time.monotonic() + self.timeout_s
+                try:
+                    worker.process.stdin.write(json.dumps(tasks[worker.task]).encode() + b"\n")
+                    worker.process.stdin.flush()
+                except OSError:
+                    waiting.appendleft(worker.task)  # it ended while idle: nothing was lost, `_enforce` removes it
+                    worker.task, worker.deadline = None, 0.0
+
+    def _start(self):
+        environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="0")
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        program = Path(__file__).with_name("worker_main.py")
+        process = subprocess.Popen(
+            [sys.executable, str(program), str(self.timeout_s), str(self.memory_mb)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
+        )
+        return _Worker(process, time.monotonic() + STARTUP_S)
+
+    def _drop(self, worker, selector):
+        selector.unregister(worker.process.stdout)
+        _stop(worker)
+        self._state.workers.remove(worker)
+
+    def _receive(self, worker, results, selector):
+        chunk = os.read(worker.process.stdout.fileno(), 65_536)
+        if not chunk:
+            return self._ended(worker, results, selector)
+        worker.buffer += chunk
+        if not worker.buffer.endswith(b"\n"):
+            return None
+        reply, worker.buffer = json.loads(worker.buffer), b""
+        if reply.get("ready"):
+            worker.ready = True
+            return None
+        results[worker.task] = reply
+        worker.task = None
+        if reply.get("leave"):
+            self._drop(worker, selector)
+        return None
+
+    def _ended(self, worker, results, selector):
+        self._drop(worker, selector)
+        if not worker.ready:
+            raise RuntimeError(
+                "the guarded processes that check mathematics do not start: "
+                "is math-verify installed in this environment, and memory_mb at least 512?"
+            )
+        if worker.task is not None:
+            results[worker.task] = {"limit": f"the checking process ended (memory limit {self.memory_mb} MB)"}
+
+    def _enforce(self, results, selector):
+        now = time.monotonic()
+        for worker in list(self._state.workers):
+            if worker.deadline > now or (worker.ready and worker.task is None and worker.deadline > 0.0):
+                continue
+            self._drop(worker, selector)
+            if not worker.ready:
+                raise RuntimeError(f"a guarded process did not start within {STARTUP_S:.0f} s")
+            if worker.task is not None:
+                results[worker.task] = {"limit": f"took longer than {self.timeout_s:g} s"}
