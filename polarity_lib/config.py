@@ -117,8 +117,10 @@ class RunConfig:
     def __post_init__(self):
         choose("optimizer", self.optimizer, ("adamw", "sgd"))
         choose("verdict control", self.verdicts, ("true", "tossed", "flipped"))
-        for name in ("steps", "prompts_per_step", "rollouts_per_prompt", "minibatches",
-                     "curve_every", "checkpoint_every", "final_samples", "curve_samples"):
+        if not isinstance(self.steps, int) or self.steps < 0:
+            raise ConfigError(f"steps must be a whole number, not {self.steps!r}.")
+        for name in ("prompts_per_step", "rollouts_per_prompt", "minibatches", "curve_every",
+                     "checkpoint_every", "final_samples", "curve_samples"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} must be a whole number above zero, not {value!r}.")

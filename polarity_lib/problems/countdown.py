@@ -146,7 +146,6 @@ COUNTDOWN_WORLDS = {
         _world("countdown3", 3),
         _world("countdown4", 4),
         # Out of distribution: targets that no text the policy saw ever named.
-        _world("countdown3_large_targets", 3, 100, 199),
         _world("countdown4_large_targets", 4, 100, 199),
     )
 }

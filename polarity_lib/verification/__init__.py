@@ -1,6 +1,7 @@
 """From responses to verdicts.
 
     verdicts.py       the record every checker returns
+    worlds.py         exact checkers and step labels of the tiny worlds
     mathematics.py    real mathematics, in guarded worker processes
 
 Importing this package needs none of the mathematics libraries: `verify_math`
@@ -10,6 +11,7 @@ and its relatives are imported when they are first asked for.
 from importlib import import_module
 
 from .verdicts import LABELS, Verdict, count_labels
+from .worlds import label_steps, verify
 
 _LAZY = {
     "verify_math": ".mathematics",
@@ -17,7 +19,7 @@ _LAZY = {
     "disagreement": ".second_opinion",
 }
 
-__all__ = ["LABELS", "Verdict", "count_labels", *_LAZY]
+__all__ = ["LABELS", "Verdict", "count_labels", "label_steps", "verify", *_LAZY]
 
 
 def __getattr__(name):

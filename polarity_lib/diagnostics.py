@@ -1,0 +1,79 @@
+"""What a batch and an update look like, split by polarity. Pure functions.
+
+Polarity is the verdict's. Entropy is of the full distribution at each
+response position; the surprise (minus log-probability) of the sampled token
+is a different number and has its own name.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from polarity_lib.rollouts import Rollouts
+from polarity_lib.verification import count_labels
+
+
+def token_average(values_NT: Tensor, mask_NT: Tensor) -> float:
+    """Mean over response tokens; NaN if there are none."""
+    count = mask_NT.sum()
+    return float((values_NT * mask_NT).sum() / count) if count else math.nan
+
+
+def describe_rollouts(rollouts: Rollouts) -> dict[str, float]:
+    """Verdict shares, groups, length, entropy and surprise of a batch."""
+    right_N = rollouts.correct_N
+    groups = int(rollouts.group_N.max()) + 1
+    sizes = torch.zeros(groups).index_add(0, rollouts.group_N, torch.ones(len(right_N)))
+    wins = torch.zeros(groups).index_add(0, rollouts.group_N, right_N.float())
+    lengths_N = rollouts.mask_NT.sum(1)
+    found = {
+        "train/reward": float(right_N.float().mean()),
+        "groups/all_right": float((wins == sizes).float().mean()),
+        "groups/all_wrong": float((wins == 0).float().mean()),
+        "sampling/drawn": float(rollouts.drawn),
+        "sampling/tokens": float(lengths_N.sum()),
+        "length/all": float(lengths_N.mean()),
+        "entropy/all": token_average(rollouts.entropies_NT, rollouts.mask_NT),
+        "surprise/all": -token_average(rollouts.logprobs_NT, rollouts.mask_NT),
+    }
+    for label, count in count_labels(rollouts.verdicts).items():
+        found[f"verdicts/{label}"] = count / len(rollouts)
+    for name, rows in (("right", right_N), ("wrong", ~right_N)):
+        mask = rollouts.mask_NT[rows]
+        found[f"length/{name}"] = float(lengths_N[rows].mean()) if rows.any() else math.nan
+        found[f"entropy/{name}"] = token_average(rollouts.entropies_NT[rows], mask)
+    return found
+
+
+def describe_advantages(advantages_NT: Tensor, mask_NT: Tensor, right_N: Tensor) -> dict[str, float]:
+    """How much of the signal each polarity carries, and whether signs follow verdicts.
+
+    `signal/right_share` is sum |A| over right rows' tokens divided by the sum
+    over all tokens (NaN if nothing is reinforced). `signal/sign_disagreement`
+    is the share of rows with a non-zero advantage whose sign is not that of
+    their verdict.
+    """
+    weight_N = (advantages_NT.abs() * mask_NT).sum(1)
+    sign_N = (advantages_NT * mask_NT).sum(1).sign()
+    active = sign_N != 0
+    expected = torch.where(right_N, 1.0, -1.0)
+    total = float(weight_N.sum())
+    return {
+        "signal/rows": float((weight_N > 0).sum()),
+        "signal/right_share": float(weight_N[right_N].sum()) / total if total else math.nan,
+        "signal/sign_disagreement": float((sign_N != expected)[active].float().mean()) if active.any() else math.nan,
+    }
+
+
+def clip_share(logprobs_NT: Tensor, old_NT: Tensor, advantages_NT: Tensor, mask_NT: Tensor,
+               low: float = 0.2, high: float = 0.2) -> float:
+    """Share of response tokens whose gradient a symmetric PPO clip of 0.2 would block."""
+    ratio = (logprobs_NT - old_NT).detach().exp()
+    blocked = ((advantages_NT > 0) & (ratio > 1 + high)) | ((advantages_NT < 0) & (ratio < 1 - low))
+    return token_average(blocked.float(), mask_NT)
+
+
+def update_norm(before: list[Tensor], parameters) -> float:
+    """Euclidean length of the parameter change of one step."""
+    return math.sqrt(sum(float((p.detach() - b).square().sum()) for p, b in zip(parameters, before)))

@@ -1,0 +1,379 @@
+"""The training loop. Read `train` downwards; it knows the method record and no method's name.
+
+    problems -> rollouts -> verdicts -> rewards -> advantages -> loss -> update
+
+A run continues from its latest checkpoint and ends bit-identical to a run
+that was never interrupted: every random draw has its own label (config.derive_seed),
+so there is no generator state to lose.
+"""
+
+import contextlib
+import copy
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from polarity_lib import diagnostics
+from polarity_lib.config import RunConfig, derive_seed
+from polarity_lib.critic import Critic
+from polarity_lib.evaluation import evaluate, sampler_gap
+from polarity_lib.methods import Method, Progress, method_named
+from polarity_lib.objectives import BatchCounts
+from polarity_lib.policy import Packed, Policy, pack, token_logprobs
+from polarity_lib.pretraining import base_policy
+from polarity_lib.problems import Problem, world_named
+from polarity_lib.results import RunFolder, say
+from polarity_lib.rewards import control_verdicts
+from polarity_lib.rollouts import Rollouts, make_sampler
+from polarity_lib.verification import verify
+
+TOKENS_PER_PASS = 65536  # a larger batch is split; counts are of the whole batch, so nothing changes
+KEPT_ROLLOUTS = 24  # rows of the first and the last batch that stay readable
+
+
+@dataclass
+class ProblemStream:
+    """Training problems, one shuffled pass after another.
+
+    A fixed pool (`pool_size` > 0) is what the papers train on, many epochs
+    over; pool_size = 0 passes over every training problem of the world.
+    """
+
+    pool: list[Problem]
+    seed: int
+    position: int = 0
+
+    def take(self, count: int) -> list[Problem]:
+        chosen = []
+        for _ in range(count):
+            epoch, place = divmod(self.position, len(self.pool))
+            chosen.append(self.pool[_order(self.seed, epoch, len(self.pool))[place]])
+            self.position += 1
+        return chosen
+
+
+_ORDERS: dict = {}
+
+
+def _order(seed: int, epoch: int, size: int):
+    key = (seed, epoch, size)
+    if key not in _ORDERS:
+        _ORDERS.clear()
+        _ORDERS[key] = np.random.default_rng(derive_seed("order", seed, epoch)).permutation(size)
+    return _ORDERS[key]
+
+
+@dataclass
+class Run:
+    """Everything that changes while a run goes on, and what it needs to go on."""
+
+    config: RunConfig
+    method: Method
+    policy: Policy
+    optimizer: torch.optim.Optimizer
+    stream: ProblemStream
+    critic: Critic | None = None
+    reference: torch.nn.Module | None = None
+    step: int = 0
+    rows: list[dict] = field(default_factory=list)  # the metrics table so far
+    window: list[dict] = field(default_factory=list)  # step metrics since the last curve point
+    norms: list[float] = field(default_factory=list)  # update length of every step
+    samples: list[dict] = field(default_factory=list)  # readable rollouts
+
+    def log(self, metrics: dict[str, float]) -> None:
+        self.rows += [{"step": self.step, "metric": k, "value": float(v)} for k, v in metrics.items()]
+
+    def log_window(self) -> None:
+        """One row per metric: the mean over the steps since the last curve point.
+
+        A split by polarity is undefined (NaN) at a step without such rows; the mean skips it.
+        """
+        if self.window:
+            self.log(pd.DataFrame(self.window).mean().to_dict())
+            self.window = []
+
+    def state(self) -> dict:
+        return {
+            "step": self.step, "rows": self.rows, "samples": self.samples,
+            "window": self.window, "norms": self.norms,
+            "position": self.stream.position, "model": self.policy.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "critic": self.critic.state() if self.critic else None,
+        }
+
+    def restore(self, state: dict) -> None:
+        self.step, self.rows, self.samples = state["step"], state["rows"], state["samples"]
+        self.window, self.norms = state["window"], state["norms"]
+        self.stream.position = state["position"]
+        self.policy.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.critic:
+            self.critic.restore(state["critic"])
+
+
+def prepare(config: RunConfig, device: str) -> Run:
+    """Check every name, then build policy, optimizer and problem stream.
+
+    Raises:
+        ConfigError: unknown world, method, option or size; pool larger than its split.
+    """
+    method = method_named(config.method, dict(config.options))
+    world = world_named(config.world)
+    pool = world.draw("train", config.pool_size, config.seed) if config.pool_size else _all_problems(world)
+    policy = base_policy(config.start, device)
+    parameters = [p for p in policy.model.parameters() if p.requires_grad]
+    if config.optimizer == "sgd":
+        optimizer = torch.optim.SGD(parameters, lr=config.learning_rate)
+    else:
+        optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0, fused=True)
+    run = Run(config, method, policy, optimizer, ProblemStream(pool, config.seed))
+    if "values" in method.needs:
+        width = policy.model.config.hidden_size
+        # The paper's critic learns at ten times the policy's rate.
+        run.critic = Critic(width, 10 * config.learning_rate, derive_seed("critic", config.seed)).to(device)
+    if "reference_logprobs" in method.needs:
+        run.reference = copy.deepcopy(policy.model).requires_grad_(False)
+    return run
+
+
+def _all_problems(world) -> list[Problem]:
+    for count in (4000, 1000, 250):
+        with contextlib.suppress(ValueError):
+            return world.draw("train", count, 0)
+    raise ValueError(f"{world.name} has too few training problems")
+
+
+def train(config: RunConfig, folder: RunFolder, device: str | None = None,
+          update_sizes: list[float] | None = None, watch=None) -> dict[str, pd.DataFrame]:
+    """Run one configuration to its end and return its tables.
+
+    Args:
+        folder: where checkpoints and tables go; hold its lock while calling.
+        update_sizes: per step, the length of the parameter change to impose
+            (the matched-update control); None leaves the optimizer's own.
+        watch: called as watch(step, steps, seconds_left) now and then.
+
+    Returns:
+        metrics (step, metric, value; step metrics are means since the
+        previous curve point), problems (right answers per problem of the test
+        set and the pool), rollouts (a few, as text), updates (length of the
+        parameter change of every step).
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with one_thread(device):
+        run = prepare(config, device)
+        saved = folder.load_checkpoint()
+        if saved:
+            run.restore(saved)
+            say(f"{config.name}: continues at step {run.step} of {config.steps}")
+        folder.begin()
+        first, began = run.step, time.monotonic()
+        while run.step < config.steps:
+            if run.step % config.curve_every == 0:
+                run.log_window()
+                run.log(curve(run))
+            size = update_sizes[run.step] if update_sizes else None
+            metrics = one_step(run, size)
+            run.window.append(metrics)
+            run.norms.append(metrics["update/norm"])
+            folder.watch({"step": run.step, **metrics})
+            run.step += 1
+            if run.step % config.checkpoint_every == 0:
+                folder.save_checkpoint(run.state())
+            if watch:
+                left = (time.monotonic() - began) / (run.step - first) * (config.steps - run.step)
+                watch(run.step, config.steps, left)
+        run.log_window()
+        run.log(curve(run))
+        final, problems = final_evaluation(run)
+        run.log(final)
+        tables = {
+            "updates": pd.DataFrame({"step": range(len(run.norms)), "norm": run.norms}),
+            "metrics": pd.DataFrame(run.rows),
+            "problems": problems,
+            "rollouts": pd.DataFrame(run.samples),
+        }
+        folder.finish(tables)
+    return tables
+
+
+def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
+    """One batch: sample, judge, reinforce. Returns the step's metrics."""
+    config, method = run.config, run.method
+    clock = {"start": time.monotonic()}
+    sampler = make_sampler(run.policy, temperature=config.temperature)
+    label = f"{config.seed}/train/{run.step}"
+    rollouts = method.collect(sampler, run.stream, config.prompts_per_step, config.rollouts_per_prompt, label)
+    clock["sampled"] = time.monotonic()
+    rollouts = rollouts.but(verdicts=verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist()))
+    judged = control_verdicts(rollouts, config.verdicts, label)
+    rewards_N = method.reward(judged)
+    keep_N = method.keep(rewards_N)
+    clock["judged"] = time.monotonic()
+    judged = judged.but(extras=extras_for(run, judged))
+    advantages_NT = method.advantage(judged, rewards_N, Progress(run.step, config.steps))
+    advantages_NT = advantages_NT * keep_N[:, None]
+
+    metrics = diagnostics.describe_rollouts(rollouts)
+    metrics |= diagnostics.describe_advantages(advantages_NT, rollouts.mask_NT, rollouts.correct_N)
+    metrics |= update(run, judged, advantages_NT, keep_N, update_size)
+    if run.critic:
+        where = rollouts.mask_NT.bool()
+        metrics["critic/error"] = run.critic.fit(judged.extras["hidden"], judged.extras["returns"][where].to(run.policy.device))
+    if run.step in (0, config.steps - 1):
+        run.samples += readable(run.step, rollouts, advantages_NT)
+    clock["updated"] = time.monotonic()
+    metrics["timing.sample"] = clock["sampled"] - clock["start"]
+    metrics["timing.verify"] = clock["judged"] - clock["sampled"]
+    metrics["timing.update"] = clock["updated"] - clock["judged"]
+    return metrics
+
+
+def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
+           update_size: float | None) -> dict[str, float]:
+    """Optimizer steps on one batch, `minibatches` of them, split by prompt."""
+    config, method = run.config, run.method
+    parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
+    before = [p.detach().clone() for p in parameters]
+    # Rows without advantage give no gradient; leaving them out changes nothing but the time.
+    active_N = keep_N & (advantages_NT != 0).any(1) if method.zero_rows_are_free else keep_N
+    split_N = rollouts.group_N * config.minibatches // (int(rollouts.group_N.max()) + 1)
+    grad_norms, clipped, gaps, skipped = [], [], [], 0
+    for part in range(config.minibatches):
+        rows = (split_N == part) & active_N
+        counts = BatchCounts.of(rollouts.mask_NT[split_N == part], keep_N[split_N == part], rollouts.max_new_tokens)
+        if not rows.any():
+            skipped += 1
+            continue
+        run.optimizer.zero_grad()
+        for chunk in split_rows(rows, rollouts.mask_NT):
+            loss, share, gap = chunk_loss(run, rollouts, advantages_NT, chunk, counts)
+            loss.backward()
+            clipped.append(share)
+            gaps.append(gap)
+        limit = config.grad_clip or float("inf")
+        grad_norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, limit)))
+        run.optimizer.step()
+    norm = diagnostics.update_norm(before, parameters)
+    if update_size is not None and norm > 0:
+        with torch.no_grad():
+            for p, b in zip(parameters, before):
+                p.copy_(b + (p - b) * (update_size / norm))
+        norm = diagnostics.update_norm(before, parameters)
+    return {
+        "update/norm": norm,
+        "update/skipped": skipped,
+        "update/gradient_norm": float(np.mean(grad_norms)) if grad_norms else 0.0,
+        "update/clip_share": float(np.mean(clipped)) if clipped else 0.0,
+        "update/sampler_gap": float(np.mean(gaps)) if gaps else 0.0,
+        "update/rows_kept": float(keep_N.sum()),
+    }
+
+
+def chunk_loss(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, counts: BatchCounts):
+    """The loss of some rows, with the denominators of their whole mini-batch."""
+    device = run.policy.device
+    mask_NT = rollouts.mask_NT[rows].to(device)
+    logprobs_NT, _, _ = token_logprobs(run.policy.model, pack_rows(rollouts, rows), mask_NT, run.config.temperature)
+    # The first update of a batch is exactly on-policy: the old log-probabilities are the new ones.
+    old_NT = rollouts.extras["old_logprobs"][rows].to(device) if "old_logprobs" in rollouts.extras else logprobs_NT.detach()
+    advantages = advantages_NT[rows].to(device)
+    extras = {k: v[rows].to(device) for k, v in rollouts.extras.items() if k in run.method.needs}
+    loss_NT = run.method.token_loss(logprobs_NT, old_NT, advantages, mask_NT, extras)
+    loss = run.method.aggregate(loss_NT, mask_NT, counts)
+    share = diagnostics.clip_share(logprobs_NT, old_NT, advantages, mask_NT)
+    gap = sampler_gap(rollouts.logprobs_NT[rows], logprobs_NT, rollouts.mask_NT[rows])
+    return loss, share, gap
+
+
+def extras_for(run: Run, rollouts: Rollouts) -> dict:
+    """Compute what the method asked for, and nothing else."""
+    extras, everything = {}, torch.ones(len(rollouts), dtype=torch.bool)
+    if run.config.minibatches == 1 and not run.method.needs:
+        return extras
+    with torch.no_grad():
+        packed = pack_rows(rollouts, everything)
+        mask_NT = rollouts.mask_NT.to(run.policy.device)
+        logprobs_NT, _, hidden_MC = token_logprobs(run.policy.model, packed, mask_NT, run.config.temperature)
+        if run.config.minibatches > 1:
+            extras["old_logprobs"] = logprobs_NT.cpu()
+        if run.critic:
+            values_M = run.critic(hidden_MC).cpu()
+            extras["hidden"] = hidden_MC
+            extras["values"] = torch.zeros_like(rollouts.mask_NT).index_put(
+                rollouts.mask_NT.bool().nonzero(as_tuple=True), values_M)
+        if run.reference is not None:
+            reference_NT, _, _ = token_logprobs(run.reference, packed, mask_NT, run.config.temperature)
+            extras["reference_logprobs"] = reference_NT.cpu()
+    return extras
+
+
+def pack_rows(rollouts: Rollouts, rows: Tensor) -> Packed:
+    """Chosen rows as bundles: each prompt once, followed by its chosen answers."""
+    lengths = rollouts.mask_NT.sum(1).long().tolist()
+    bundles, last = [], None
+    for row in rows.nonzero()[:, 0].tolist():
+        group = int(rollouts.group_N[row])
+        if group != last:
+            bundles.append((rollouts.prompt_ids[row], []))
+            last = group
+        bundles[-1][1].append(rollouts.tokens_NT[row, : lengths[row]].tolist())
+    return pack(bundles)
+
+
+def split_rows(rows: Tensor, mask_NT: Tensor) -> list[Tensor]:
+    """Boolean masks that cover `rows`, each of at most about TOKENS_PER_PASS response tokens."""
+    tokens_N = mask_NT.sum(1) * rows
+    piece_N = (tokens_N.cumsum(0) - tokens_N).div(TOKENS_PER_PASS, rounding_mode="floor")
+    return [rows & (piece_N == piece) for piece in piece_N[rows].unique()]
+
+
+def curve(run: Run) -> dict[str, float]:
+    """Validation metrics at this step, on the same problems and the same random numbers every time."""
+    config = run.config
+    problems = world_named(config.world).draw("validation", config.curve_problems, config.seed)
+    metrics, _ = evaluate(run.policy, problems, config.curve_samples, f"{config.seed}/curve", config.eval_temperature)
+    return {f"validation/{k}": v for k, v in metrics.items()}
+
+
+def final_evaluation(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
+    """Test set and training pool, counted per problem."""
+    config, world = run.config, world_named(run.config.world)
+    test = world.draw("test", config.final_problems, config.seed)
+    found, counts = {}, []
+    pool = run.stream.pool[:256]
+    for name, problems, samples in (("test", test, config.final_samples), ("pool", pool, min(16, config.final_samples))):
+        metrics, table = evaluate(run.policy, problems, samples, f"{config.seed}/{name}", config.eval_temperature)
+        found |= {f"{name}/{k}": v for k, v in metrics.items()}
+        counts.append(table.assign(set=name))
+    return found, pd.concat(counts, ignore_index=True)
+
+
+def readable(step: int, rollouts: Rollouts, advantages_NT: Tensor) -> list[dict]:
+    """A few rollouts of every verdict, as text with their advantage."""
+    seen: dict[str, int] = {}
+    rows = []
+    for i, (problem, text, verdict) in enumerate(zip(rollouts.problems, rollouts.texts, rollouts.verdicts)):
+        seen[verdict.label] = seen.get(verdict.label, 0) + 1
+        if seen[verdict.label] <= KEPT_ROLLOUTS // 4:
+            rows.append({"step": step, "prompt": problem.prompt, "response": text, "label": verdict.label,
+                         "reason": verdict.reason, "tokens": int(rollouts.mask_NT[i].sum()), "advantage": float(advantages_NT[i, 0])})
+    return rows
+
+
+@contextlib.contextmanager
+def one_thread(device: str):
+    """Sums over threads depend on their number: one thread makes a seed's numbers the same
+    whether runs go alone or side by side, and two such runs use two cores better than one
+    run with two threads."""
+    threads = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
