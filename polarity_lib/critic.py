@@ -28,7 +28,7 @@ class Critic(torch.nn.Module):
         self.optimizer.zero_grad()
         error.backward()
         self.optimizer.step()
-        return float(error)
+        return float(error.detach())
 
     def state(self) -> dict:
         return {"weights": self.state_dict(), "optimizer": self.optimizer.state_dict()}

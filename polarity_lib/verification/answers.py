@@ -49,7 +49,13 @@ _ASSISTANT = re.compile(r"<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*ass
 _END_OF_TURN = re.compile(
     r"<\|(?:im_end|endoftext|eot_id|end_of_text|end_of_solution|im_start)\|>|</s>|<\uff5cend\u2581of\u2581sentence\uff5c>"
 )
-_INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|<!--.*?-->|(?m:^[ \t]*%[^\n]*)|<<[^<>\n]*>>", re.DOTALL)
+_INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>\n]*>>")  # the last: calculator marks of GSM8K
+
+
+def _without_invisible(text):
+    pieces = text.split("<!--")  # by hand: a pattern would search to the end for every opening without a closing
+    text = pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:]) if len(pieces) > 1 and "-->" in text else text
+    return _INVISIBLE.sub(" ", text)
 
 
 def visible_part(response: str) -> tuple[str, bool]:
@@ -79,7 +85,7 @@ def visible_part(response: str) -> tuple[str, bool]:
 
 # ------------------------------------------------------------------ boxes
 
-_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=\{|[0-9A-Za-z])|<answer>|(?m:^\s*####\s*)")
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=\{|[0-9A-Za-z])|<answer>|(?m:^[ \t]*####[ \t]*)")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
@@ -119,17 +125,18 @@ def _box_at(text, mark):
 
 
 def _boxes_from_the_end(text):
-    """Non-empty boxes, last one first. Bounded: a response of a million boxes costs no more than one of 2,000."""
-    unclosed = 0
+    """Non-empty boxes, last one first. Bounded: a response made of boxes costs no more than a few scans."""
+    budget = 20 * MAX_CHARACTERS
     for mark in reversed(list(_BOX.finditer(text))[-2_000:]):
         box = _box_at(text, mark)
-        unclosed += box is None
-        if unclosed > 20:
+        budget -= (box.end if box else len(text)) - mark.start()
+        if budget < 0:
             return
-        if box is not None and box.text.strip().strip("\\$.,;~ "):
+        if box is not None and _EMPTY.sub("", box.text):
             yield box
 
 
+_EMPTY = re.compile(r"\\(?:boxed|fbox|quad|qquad|text)(?![a-z])|[\s{}\\$.,;~]")
 _JOINT = re.compile(r"^[\s$\\()\[\]]*(?:,|;|\band\b|\bor\b|\\text\s*\{\s*(?:and|or)\s*\})[\s$\\()\[\],]*(?:and|or)?[\s$]*(?:[a-zA-Z]\w?\s*=\s*)?[\s$]*$")
 
 
@@ -147,8 +154,7 @@ def _last_boxed(text):
         first = box
         if box.text.strip() not in (value.strip() for value in values):
             values.insert(0, box.text)
-    inner = _last_boxed(last.text) if len(values) == 1 and "\\boxed" in last.text else None
-    return (inner[0] if inner else ", ".join(values)), last.end, text[last.start : last.end].startswith("<answer>")
+    return ", ".join(values), last.end, text[last.start : last.end].startswith("<answer>")
 
 
 # ------------------------------------------------------------------ answers in prose
@@ -156,9 +162,11 @@ def _last_boxed(text):
 _STATEMENT = re.compile(
     r"(?P<strong>(?:correct(?:ed)?|final|actual|right)\s+answer|correction)"
     r"[\s*_]*(?:is|should\s+be|must\s+be|:|=)[\s*_]*"
-    r"|(?:\banswer|(?m:^\s*(?:\*\*)?A(?=\s*:)))[\s*_]*(?:is|should\s+be|must\s+be|:|=|\n)[\s*_:]*",
+    r"|(?:\banswer|(?m:^[ \t]*(?:\*\*)?A(?=[ \t]*:)))[\s*_]*(?:is|should\s+be|must\s+be|:|=|\n)[\s*_:]*",
     re.IGNORECASE,
 )
+_CLAUSE = 400  # characters of a sentence that are looked at
+_STATEMENTS = 40  # from the end of the response
 _HEDGE = re.compile(
     r"^(?:\s|therefore|thus|simply|just|exactly|approximately|about|indeed|still|now|then|equal to|given by|option|choice"
     r"|the (?:final |correct )?answer is|is|:|\*|_|,)+",
@@ -173,30 +181,32 @@ _NUMBER = re.compile(r"[-+\u2212]?\\?\$?\s?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\
 
 def _clause(text, start):
     """The rest of the sentence that begins at `start`, and where it ends."""
-    while start < len(text) and text[start] in " \t\n*_":
+    end_of_blanks = min(len(text), start + _CLAUSE)
+    while start < end_of_blanks and text[start] in " \t\n*_":
         start += 1
     if text.startswith(("\\[", "$$"), start):
-        close = text.find("\\]" if text[start] == "\\" else "$$", start + 2)
+        close = text.find("\\]" if text[start] == "\\" else "$$", start + 2, start + _CLAUSE)
         if close >= 0:
             return text[start : close + 2], close + 2
-    end = _SENTENCE_END.search(text, start)
-    stop = end.start() if end else len(text)
-    return text[start:stop], (end.end() if end else len(text))
+    limit = min(len(text), start + _CLAUSE)
+    end = _SENTENCE_END.search(text[start:limit])
+    return (text[start : start + end.start()], start + end.end()) if end else (text[start:limit], limit)
 
 
 def _value_of_clause(clause):
     """The value a clause names: its one mathematical span, or its words without delimiters and asides."""
     clause = _HEDGE.sub("", clause).strip().strip("*_`\"' ")
-    spans = [next(part for part in span if part is not None) for span in _MATH_SPAN.findall(clause.replace("\\$", "\\DOLLAR")) for span in [tuple(p or None for p in span)] if any(span)]
+    spans = [match for match in _MATH_SPAN.finditer(clause.replace("\\$", "\\DOLLAR"))]
     if len(spans) == 1 and not re.match(r"[\w.]", clause):
-        return spans[0].replace("\\DOLLAR", "\\$").strip().rstrip(".,;")
+        inside = next(part for part in spans[0].groups() if part is not None)
+        return inside.replace("\\DOLLAR", "\\$").strip().rstrip(".,;")
     clause = _ASIDE.sub("", clause)
     clause = re.sub(r"^(?:[A-Za-z][\w',-]*\s+).*?\b(?:is|are|equals)\s+(?=\S*[0-9\\$(])", "", clause, flags=re.DOTALL)
     return _DELIMITERS.sub(" ", clause).strip().rstrip(".,;:*! ").strip()
 
 
 def _statements(text, start=0):
-    for match in _STATEMENT.finditer(text, start):
+    for match in list(_STATEMENT.finditer(text, start))[-_STATEMENTS:]:
         clause, end = _clause(text, match.end())
         value = _value_of_clause(clause)
         if value and len(value) <= 300:
@@ -224,13 +234,12 @@ def _stated(text, complete):
 
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _CONCLUDES = re.compile(r"\b(?:so|therefore|thus|hence|is|are|was|has|have|had|get|gets|gives|equals?|by|with|in total|total|will|would|costs?|needs?|earns?|makes?|must)\b|=", re.IGNORECASE)
-_ENDS = re.compile(r"[.!?\])}$*\u3002]\s*$")
 
 
 def _concluding_value(text):
     """The value that ends the last sentence which has one; None where the text does not come to an end."""
     text = _CODE.sub(" ", text).strip()
-    if not text or not _ENDS.search(text):
+    if not text or text[-1] not in ".!?])}$*\u3002":
         return None
     for block in reversed([part for part in re.split(r"\n\s*\n", text[-2_000:]) if part.strip()][-4:]):
         sentences = [s for s in re.split(r"(?<=[.!?])\s+(?=[A-Z*])", block.strip()) if s.strip()]
@@ -276,7 +285,7 @@ def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
         if plain:
             return FinalAnswer(plain.group(1).strip(), "the last box")
     text, open_thinking = visible_part(response)
-    text = _INVISIBLE.sub(" ", text[-MAX_CHARACTERS:])
+    text = _without_invisible(text[-MAX_CHARACTERS:])
     if not text.strip():
         empty = "nothing outside the thinking part" if response.strip() else "the response is empty"
         return FinalAnswer(None, "the thinking part never ended" if open_thinking else empty)

@@ -173,11 +173,16 @@ def _without_order(golds, answers, formula_equal):
         return False
     left, undecided = list(answers), False
     for gold in sorted(golds, key=lambda node: isinstance(node, Formula)):
-        results = [(equal(gold, answer, formula_equal), index) for index, answer in enumerate(left)]
-        match = next((index for result, index in results if result), None)
+        match, maybe = None, False
+        for index, answer in enumerate(left):
+            result = equal(gold, answer, formula_equal)
+            if result:
+                match = index
+                break
+            maybe = maybe or result is None
         if match is not None:
             left.pop(match)
-        elif any(result is None for result, _index in results):
+        elif maybe:
             undecided = True
         else:
             return False

@@ -117,6 +117,7 @@ _SYMBOLS = {
 _VULGAR = {c: unicodedata.normalize("NFKD", c).split("\u2044") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"}
 _UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def _from_unicode(match):
@@ -166,6 +167,7 @@ def tidy(text: str) -> str:
     text = text.strip()
     if _PLAIN_TEXT.fullmatch(text):
         return text
+    text = _CONTROL.sub("", text)
     text = _COMMA_THIN.sub(",", text)
     text = _THIN_THOUSANDS.sub("", text)
     text = text.replace("\\$", "\\DOLLAR ").replace("$", " ").replace("\\DOLLAR ", "$")

@@ -56,6 +56,8 @@ def refuse_what_explodes(text: str) -> None:
 def parse(text: str):
     """The sympy object of a formula, or None where the grammar does not know it."""
     refuse_what_explodes(text)
+    if re.search(r"[0-9]\s*_", text):
+        return None  # the grammar would silently drop the base of 52_8
     text = text.replace("\\text{degrees}", "\\cdot\\frac{\\pi}{180}")
     text = re.sub(r"\\text\s*\{\s*([a-zA-Z])\s*\}", r"\1", text)
     latex = normalize_latex(text, _NORMAL)
