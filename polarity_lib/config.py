@@ -120,12 +120,15 @@ class RunConfig:
         if not isinstance(self.steps, int) or self.steps < 0:
             raise ConfigError(f"steps must be a whole number, not {self.steps!r}.")
         for name in ("prompts_per_step", "rollouts_per_prompt", "minibatches", "curve_every",
-                     "checkpoint_every", "final_samples", "curve_samples"):
+                     "checkpoint_every", "final_problems", "final_samples", "curve_problems", "curve_samples"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} must be a whole number above zero, not {value!r}.")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate must be above zero, not {self.learning_rate!r}.")
+        for name in ("learning_rate", "temperature", "eval_temperature"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above zero, not {getattr(self, name)!r}.")
+        if not self.grad_clip >= 0:
+            raise ConfigError(f"grad_clip must be zero (off) or above, not {self.grad_clip!r}.")
         if self.pool_size and self.pool_size < self.prompts_per_step:
             raise ConfigError(
                 f"pool_size {self.pool_size} is smaller than prompts_per_step {self.prompts_per_step}."
