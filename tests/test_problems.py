@@ -1,0 +1,160 @@
+"""Questions: solvable, in one split only, the same every time they are drawn."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polarity_lib.config import ConfigError
+from polarity_lib.pretraining import CORPORA
+from polarity_lib.problems import SPLITS, WORLDS, chain, countdown, split_of, world_named
+from polarity_lib.verification.worlds import CHECKERS
+
+DRAWN_SPLITS = ("train", "validation", "test")
+
+
+def reachable(numbers):
+    """Every value that + - * can make of the numbers, each used once: two numbers become one, again and again."""
+    if len(numbers) == 1:
+        return set(numbers)
+    found = set()
+    for a, b in itertools.permutations(range(len(numbers)), 2):
+        rest = [n for i, n in enumerate(numbers) if i not in (a, b)]
+        x, y = numbers[a], numbers[b]
+        for value in (x + y, x - y, x * y):
+            found |= reachable([value, *rest])
+    return found
+
+
+@pytest.mark.parametrize("world", ["countdown3", "countdown4", "countdown4_large_targets"])
+def test_every_countdown_problem_can_be_solved(world):
+    low, high = (100, 199) if world.endswith("targets") else (1, 99)
+    for split in DRAWN_SPLITS:
+        for problem in world_named(world).draw(split, 60, 0):
+            digits, target = problem.prompt.rstrip(":").split(">")
+            assert len(digits) == problem.level and list(digits) == sorted(digits)
+            assert int(target) == int(problem.gold) and low <= int(target) <= high
+            assert int(target) in reachable([int(d) for d in digits])
+
+
+@pytest.mark.parametrize("world", [n for n, w in WORLDS.items() if w.family == "chain"])
+def test_chain_gold_answers_are_what_python_computes(world):
+    for problem in world_named(world).draw("test", 100, 0):
+        plain = problem.prompt.rstrip(":")
+        if "[" in plain:  # the remark in brackets is to be ignored
+            before, _, rest = plain.partition("[")
+            plain = before + rest.partition("]")[2]
+        assert eval(plain) == int(problem.gold)
+        assert ("[" in problem.prompt) == (world == "chain_distractor")
+        assert (" " in problem.prompt) == (world == "chain_spaced")
+        if world == "chain_large_operands":
+            assert all(31 <= abs(t) <= 45 for t in chain.read_question(plain))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_splits_do_not_overlap(world):
+    keys = {split: {p.key for p in world_named(world).draw(split, 60, 0)} for split in DRAWN_SPLITS}
+    for split, found in keys.items():
+        assert len(found) == 60  # distinct
+        assert {split_of(key) for key in found} == {split}
+    assert not keys["train"] & keys["test"] and not keys["validation"] & (keys["train"] | keys["test"])
+
+
+@given(st.lists(st.integers(1, 9), min_size=3, max_size=4), st.integers(1, 99), st.randoms())
+def test_permuted_countdown_problems_are_one_problem(digits, target, random):
+    # The prompt itself is sorted, so a permutation cannot even be written.
+    shuffled = random.sample(digits, len(digits))
+    keys = {countdown._key("".join(map(str, sorted(d))), target) for d in (digits, shuffled)}
+    assert len(keys) == 1
+
+
+@given(st.lists(st.integers(-30, 30).filter(bool), min_size=2, max_size=6), st.randoms())
+def test_permuted_chains_share_a_split(terms, random):
+    assert chain._key(terms) == chain._key(random.sample(terms, len(terms)))
+
+
+def test_split_shares_cover_everything_once():
+    edges = sorted(SPLITS.values())
+    assert edges[0][0] == 0 and edges[-1][1] == 100
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(edges))
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_the_text_of_base_policies_is_right_and_of_its_own_split(corpus):
+    family = "countdown" if corpus == "countdown" else "chain"
+    for prompt, answer in CORPORA[corpus](400, np.random.default_rng(0)):
+        verdict = CHECKERS[family](prompt, answer)
+        assert verdict.is_correct, (prompt, answer, verdict)
+        key = f"countdown:{prompt[:-1]}" if family == "countdown" else chain._key(chain.read_question(prompt))
+        assert split_of(key) == "pretrain"
+
+
+def test_latent_text_works_out_one_answer_in_twenty():
+    answers = [a for _, a in CORPORA["chain_latent"](2000, np.random.default_rng(0))]
+    assert sum("=" in a for a in answers) / 2000 == pytest.approx(0.05, abs=0.02)
+
+
+def test_wrong_lines_are_followed_by_later_ones():
+    trace = chain.write_trace([3, 5, -2], "worked", np.random.default_rng(0), wrong_line_rate=1.0)
+    first, second = trace.partition("#")[0].split(";")
+    assert first.startswith("3+5=") and first != "3+5=8"
+    assert second.startswith(first.split("=")[1])
+
+
+def test_three_styles_by_hand():
+    assert chain.write_trace([3, 5, -2], "worked") == "3+5=8;8-2=6#6"
+    assert chain.write_trace([3, 5, -2], "checked") == "3+5=8?3+5=8;8-2=6?8-2=6#6"
+    assert chain.write_trace([3, 5, -2], "direct") == "#6"
+    with pytest.raises(ConfigError, match="Did you mean 'worked'"):
+        chain.write_trace([3], "work")
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_drawing_is_decided_by_its_arguments(world):
+    draw = world_named(world).draw
+    assert draw("train", 30, 5) == draw("train", 30, 5)
+    assert draw("train", 30, 5) != draw("train", 30, 6)
+    assert draw("train", 30, 5)[:10] == draw("train", 10, 5)
+
+
+def test_what_cannot_be_drawn_is_refused():
+    with pytest.raises(ConfigError, match="countdown3 has 264 train problems, not 4000"):
+        world_named("countdown3").draw("train", 4000, 0)
+    with pytest.raises(ConfigError, match="cannot supply 100 distinct test"):
+        chain.draw((1,), 1, 3, chain._plain, "narrow", "test", 100, 0)
+    for world in ("countdown3", "chain"):
+        with pytest.raises(ConfigError, match="Did you mean 'test'"):
+            world_named(world).draw("tests", 1, 0)
+    with pytest.raises(ConfigError, match="Did you mean 'countdown3'"):
+        world_named("coutdown3")
+
+
+@given(st.integers(0, 99), st.lists(st.integers(-99, 99).filter(bool), max_size=6))
+def test_questions_read_back(first, rest):
+    question = chain.write_question([first, *rest])
+    assert chain.read_question(question + ":") == [first, *rest]
+    assert eval(question) == sum([first, *rest])
+
+
+def test_questions_by_hand():
+    assert chain.write_question([3, 5, -2]) == "3+5-2"
+    assert chain.read_question("3 + 5 - 2:") == [3, 5, -2]
+    assert chain.read_question("3+5[7-9]-2:") == [3, 5, -2]
+    assert chain.read_question("12[1-2]:") == [12]
+
+
+@given(st.lists(st.integers(1, 9), min_size=4, max_size=4), st.integers(0, 4), st.tuples(*[st.integers(0, 2)] * 3))
+def test_expressions_mean_their_tree(operands, shape, operators):
+    table_shape = countdown.SHAPES[4][shape]
+    value = countdown._values(table_shape, np.array([operands]), np.array([operators]))[0, 0]
+    assert eval(countdown.expression(table_shape, operands, operators)) == value
+
+
+def test_expressions_write_no_idle_parentheses():
+    shape = ((0, 1), 2)
+    assert countdown.expression(shape, [2, 3, 4], [0, 2]) == "(2+3)*4"
+    assert countdown.expression(shape, [2, 3, 4], [2, 0]) == "2*3+4"
+    assert countdown.expression((0, (1, 2)), [2, 3, 4], [1, 1]) == "2-(3-4)"
+    assert countdown.expression((0, (1, 2)), [2, 3, 4], [0, 1]) == "2+3-4"
