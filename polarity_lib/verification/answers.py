@@ -265,7 +265,9 @@ def _last_value(sentence):
 def _one_line(text):
     """A response that is one short line without prose is its own answer."""
     line = text.strip()
-    if not line or "\n" in line or len(line) > 200 or len(re.findall(r"[A-Za-z]{3,}", re.sub(r"\\[a-zA-Z]+", "", line))) > 3:
+    if not line or "\n" in line or len(line) > 200 or len(re.findall(r"[A-Za-z]{3,}", re.sub(r"\\[a-zA-Z]+", "", line))) > 2:
+        return None
+    if re.search(r"\\(?:boxed|fbox)", line) or not re.search(r"\w", line):
         return None
     return _DELIMITERS.sub(" ", line).strip().rstrip(".").strip() or None
 
@@ -282,8 +284,8 @@ def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
     """
     if "\\boxed{" in response and len(response) < 400:
         plain = _PLAIN.search(response)
-        if plain:
-            return FinalAnswer(plain.group(1).strip(), "the last box")
+        if plain and plain[1].strip(" .,;~$"):
+            return FinalAnswer(plain[1].strip(), "the last box")
     text, open_thinking = visible_part(response)
     text = _without_invisible(text[-MAX_CHARACTERS:])
     if not text.strip():
@@ -307,7 +309,7 @@ def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
 
 
 # The plainest ending, found without the rest: prose without marks, one box with simple content, nothing after it.
-_PLAIN = re.compile(r"^[^<\\]*(?:\\[(\[][^<\\]*)?\\boxed\{([^{}\\]+)\}[\s$.]*(?:\\[)\]])?[\s$.]*$")
+_PLAIN = re.compile(r"^[^<\\%]*(?:\\[(\[][^<\\%]*)?\\boxed\{([^{}\\]+)\}[\s$.]*(?:\\[)\]])?[\s$.]*$")
 
 
 def _boxed_or_corrected(text, value, end, is_tag, complete):

@@ -26,9 +26,10 @@ Bases
     Digits and base must agree: 52 is not 52_8, and 42 is not 52_8 either (the form is the question).
 """
 
+import re
 from fractions import Fraction
 
-from .exact import Based, Choice, Formula, Grid, MAX_DEPTH, Named, Node, Number, Ordered, Several, Words, as_list, read, words_key
+from .exact import Based, Choice, Formula, Grid, MAX_DEPTH, Named, Node, Number, Ordered, Several, Words, as_list, number_alone, read, words_key
 
 RELATIVE_TOLERANCE = Fraction(1, 10_000)
 FLOAT_NOISE = Fraction(1, 10**9)
@@ -46,7 +47,7 @@ def numbers_close(a: Fraction, b: Fraction, digits_a: int | None, digits_b: int 
     if digits_a is None and digits_b is None:
         return False
     difference, size = abs(a - b), max(abs(a), abs(b))
-    if a.denominator == 1 or b.denominator == 1:
+    if any(x.denominator == 1 and digits is None for x, digits in ((a, digits_a), (b, digits_b))):
         return difference <= FLOAT_NOISE * size
     if difference > RELATIVE_TOLERANCE * size:
         return False
@@ -82,8 +83,11 @@ def same_text(gold: Formula, answer: Formula) -> bool | None:
     return True if _squeeze(gold.text) == _squeeze(answer.text) else None
 
 
+_BLANKS = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
+
+
 def _squeeze(text):
-    return "".join(text.split())
+    return _BLANKS.sub("", text)  # a blank between two digits is no mere blank
 
 
 def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
@@ -137,7 +141,8 @@ def _structures(gold, answer, formula_equal):
         return False
     if "list" in kinds and "formula" in kinds and not _may_be_a_list(gold if _kind(gold) == "formula" else answer):
         return False
-    if isinstance(gold, Formula) and isinstance(answer, Formula) and gold.unit and answer.unit and gold.unit != answer.unit:
+    units = [getattr(node, "unit", "") for node in (gold, answer)]
+    if all(units) and units[0] != units[1]:
         return False
     return _ask(gold, answer, formula_equal)
 
@@ -155,7 +160,9 @@ def _ask(gold, answer, formula_equal):
 
 
 def _as_formula(node):
-    return node if isinstance(node, Formula) else Formula(node.text, getattr(node, "unit", ""))
+    if isinstance(node, Number) and (node.unit or node.percent):
+        return Formula(number_alone(node))  # 90 degrees must not become pi/2
+    return node if isinstance(node, Formula) else Formula(node.text)
 
 
 def _all(results):

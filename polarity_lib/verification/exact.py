@@ -155,7 +155,7 @@ _SIMPLE = [
 ]
 _THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\\[,;! ]|~|\u2009|\u202f)+(?=\d{3}(?!\d))")
 _COMMA_THIN = re.compile(r"(?<=\d),\s*\\!\s*(?=\d{3}(?!\d))")
-_SINGLE_LETTER_TEXT = re.compile(r"\\text\s*\{([a-zA-Z])\}(?=\s*[_^(]|\s*=)")
+_SINGLE_LETTER_TEXT = re.compile(r"\\text\s*\{([a-zA-Z])\}(?=\s*[_^(]|\s*=)|\\text\s*\{([ied])\}")
 
 
 @lru_cache(maxsize=8192)
@@ -175,7 +175,7 @@ def tidy(text: str) -> str:
     text = _WRAPPERS.sub(r"\\text", text)
     for pattern, replacement in _SIMPLE:
         text = pattern.sub(replacement, text)
-    text = _SINGLE_LETTER_TEXT.sub(r"\1", text)
+    text = _SINGLE_LETTER_TEXT.sub(r"\1\2", text)
     return re.sub(r"\s+", " ", text).strip().rstrip(".").rstrip("\\").strip()
 
 
@@ -243,7 +243,7 @@ _UNIT_WORD = (
     r"grams?|kilograms?|lit(?:er|re)s?|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|[a-zA-Z]{3,})"
 )
 _UNIT = re.compile(
-    rf"^(?:\s*(?:\\text\s*\{{[^{{}}]*\}}|(?<![a-zA-Z\\]){_UNIT_WORD}(?![a-zA-Z])|[/\-]|\\cdot(?=\s*\\text)|\^\s*\{{?\s*-?[0-9]\s*\}}?|\((?=\s*[a-z])|\)))+\s*$"
+    rf"^(?:\s*(?:\\text\s*\{{[^{{}}]*\}}|(?<![a-zA-Z\\]){_UNIT_WORD}(?![a-zA-Z])|[/\-]|\\cdot(?=\s*\\text)|\^\s*\{{?\s*-?[0-9](?:\s*\}})?|\((?=\s*[a-z])|\)))+\s*$"
 )
 _PERCENT = re.compile(r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL)
 _SYNONYMS = [
@@ -292,6 +292,12 @@ def read_number(text: str) -> Number | None:
             return None
         unit += rest
     return Number(value / 100 if percent else value, text, digits, bool(percent), unit_key(unit) if unit else "")
+
+
+def number_alone(number: Number) -> str:
+    """The text of a number without its currency and unit; a percentage divided by 100."""
+    text = _NUMBER.match(number.text).group().replace("$", "")
+    return f"({text})/100" if number.percent else text
 
 
 # ------------------------------------------------------------------ words and letters
@@ -525,7 +531,7 @@ def _read_enclosed(opening, inner, closing, text, depth):
     return Ordered(opening + closing, tuple(_read(part, depth + 1) for part in parts), text)
 
 
-_FORMULA_UNIT = re.compile(r"^(.*?[^\s\\])\s*((?:\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?\s*(?:/|\\cdot)?\s*)+)$", re.DOTALL)
+_FORMULA_UNIT = re.compile(r"^(.*?[^\s\\])\s*((?:\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?(?:\s*(?:/|\\cdot))?\s*){1,4})$", re.DOTALL)
 
 
 def _read_formula(text):

@@ -25,17 +25,15 @@ from .verdicts import Verdict
 
 
 def _last_box(text):
-    start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
-    while start >= 0:
-        depth = 0
-        for index in range(text.index("{", start), min(len(text), start + 20_000)):
+    openings = [match.end() for match in re.finditer(r"\\(?:boxed|fbox)\{", text)]
+    for start in reversed(openings[-500:]):
+        depth = 1
+        for index in range(start, min(len(text), start + 2 * MAX_ANSWER_CHARACTERS)):
             depth += (text[index] == "{") - (text[index] == "}")
             if depth == 0:
-                inside = text[text.index("{", start) + 1 : index]
-                if inside.strip():
-                    return inside
+                if text[start:index].strip():
+                    return text[start:index]
                 break
-        start = max(text.rfind("\\boxed{", 0, start), text.rfind("\\fbox{", 0, start)) if len(text) - start < 100_000 else -1
     return None
 
 

@@ -5,7 +5,8 @@ numerical witness, because a symbolic "equal" can rest on rounding to six
 decimals and a symbolic "different" on a simplification that was not found:
 
     both sides are evaluated to 30 digits at fixed sample points;
-    a point where they differ (relative difference above 1e-10) makes them different, whatever `verify` says;
+    a point where they differ (relatively by more than 1e-20, or 1e-10 where a decimal is inside)
+    makes them different, whatever `verify` says;
     agreement at all points, of either sign, makes them equal;
     agreement at the positive points only (sqrt(x^2) and x) leaves the decision to `verify`.
 
@@ -25,14 +26,13 @@ from latex2sympy2_extended.math_normalization import NormalizationConfig, normal
 from math_verify import verify
 from math_verify.grader import should_treat_as_complex
 
-from .comparison import numbers_close
+from .comparison import numbers_close, same_text
 from .exact import Formula, Number, read_number
 
 logging.disable(logging.CRITICAL)  # this process speaks to its parent only
 
 MAX_POWER = 100_000
 DIGITS = 30
-_CLOSE = sympy.Float("1e-10")
 _NORMAL = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
 _CASE_KEPT = ConversionConfig(lowercase_symbols=False)
 
@@ -56,8 +56,8 @@ def refuse_what_explodes(text: str) -> None:
 def parse(text: str):
     """The sympy object of a formula, or None where the grammar does not know it."""
     refuse_what_explodes(text)
-    if re.search(r"[0-9]\s*_", text):
-        return None  # the grammar would silently drop the base of 52_8
+    if re.search(r"[0-9]\s*_|[0-9]\s+[0-9]", text):
+        return None  # the grammar would drop the base of 52_8 and read 1 2 as twelve
     text = text.replace("\\text{degrees}", "\\cdot\\frac{\\pi}{180}")
     text = re.sub(r"\\text\s*\{\s*([a-zA-Z])\s*\}", r"\1", text)
     latex = normalize_latex(text, _NORMAL)
@@ -74,7 +74,7 @@ def parse(text: str):
 
 def formula_equal(gold: Formula, answer: Formula) -> bool:
     """Whether two formulas are the same answer; the judge that `comparison.equal` asks."""
-    if "".join(gold.text.split()) == "".join(answer.text.split()):
+    if same_text(gold, answer):
         return True
     random.seed(0)  # sympy samples in places
     left, right = parse(gold.text), parse(answer.text)
@@ -124,24 +124,37 @@ def _value(expression, digits=DIGITS):
         return None
 
 
-def _near(a, b):
-    if a.has(sympy.oo) or b.has(sympy.oo) or a.has(-sympy.oo) or b.has(-sympy.oo):
+def _infinite(value):
+    return value.has(sympy.oo, -sympy.oo)
+
+
+def _near(left, right, a=None, b=None):
+    """Whether two expressions without symbols have the same value; `a` and `b` are their values where known."""
+    a, b = _value(left) if a is None else a, _value(right) if b is None else b
+    if _infinite(a) or _infinite(b):
         return a == b
     size = max(abs(a), abs(b))
-    return bool(abs(a - b) <= _CLOSE * size) or bool(size < sympy.Float("1e-25") and (a == 0 or b == 0))
+    tolerance = sympy.Float("1e-10" if left.has(sympy.Float) or right.has(sympy.Float) else "1e-20")
+    if abs(a - b) > tolerance * size and not (size < sympy.Float("1e-25") and (a == 0 or b == 0)):
+        return False
+    if size < 10**6 or left.has(sympy.Float) or right.has(sympy.Float):
+        return True
+    difference = (left - right).evalf(15, maxn=5_000)  # 2^2008 - 1 and 2^2008 - 2 share 600 digits
+    return bool(abs(difference) < sympy.Float("1e-10"))
 
 
 def _same_number(left, right, gold, answer):
     a, b = _value(left), _value(right)
     if a is None or b is None:
         return bool(verify(left, right, float_rounding=12, numeric_precision=DIGITS, timeout_seconds=None))
-    if _near(a, b):
+    if _near(left, right, a, b):
         return True
-    if a.has(sympy.oo, -sympy.oo) or b.has(sympy.oo, -sympy.oo) or not (a.is_real and b.is_real):
+    if _infinite(a) or _infinite(b) or not (a.is_real and b.is_real):
         return False
     digits = [number.digits if isinstance(number, Number) else None for number in (read_number(gold.text), read_number(answer.text))]
-    values = [Fraction(str(value)) for value in (a, b)]
-    return numbers_close(values[0], values[1], *digits)
+    if digits == [None, None]:
+        return False
+    return numbers_close(Fraction(str(a)), Fraction(str(b)), *digits)
 
 
 # ------------------------------------------------------------------ symbols
@@ -170,9 +183,10 @@ def _compare_at(left, right, points):
     """How many points agree and how many differ; points where a side has no value count for neither."""
     same = different = 0
     for point in points:
-        a, b = _value(left.subs(point)), _value(right.subs(point))
+        here, there = left.subs(point), right.subs(point)
+        a, b = _value(here), _value(there)
         if a is not None and b is not None:
-            same, different = (same + 1, different) if _near(a, b) else (same, different + 1)
+            same, different = (same + 1, different) if _near(here, there, a, b) else (same, different + 1)
     return same, different
 
 
@@ -198,4 +212,4 @@ def _same_equation(left, right):
         a, b = _value(first.subs(point)), _value(second.subs(point))
         if a is not None and b is not None and a != 0 and b != 0:
             ratios.append(a / b)
-    return len(ratios) >= 4 and all(_near(ratio, ratios[0]) for ratio in ratios[1:])
+    return len(ratios) >= 4 and all(_near(ratio, ratios[0], ratio, ratios[0]) for ratio in ratios[1:])

@@ -1,0 +1,126 @@
+"""How fast are verdicts, beside Math-Verify on the same texts in the same run?
+
+    POLARITY_TEST_DATA=... python benchmarks/verification.py            # about two minutes, most of it the peer's
+    POLARITY_TEST_DATA=... python benchmarks/verification.py --rows 200
+
+Two questions, one core each:
+
+    easy    whole numbers, fractions and decimals in a box after a few sentences (made here)
+    mixed   the recorded responses, where the data are present
+
+One process does all the work of the peer; ours has one checking process, and the time of both
+its processes together is what counts ("per core" divides by processor seconds, not by the clock).
+Starting the checking process is left out on both sides (imports), and said in the JSON.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import random
+import resource
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def easy_cases(count, seed=0):
+    """Golds and distinct responses as a trained policy gives them: working, then a box; half of them right."""
+    draw = random.Random(seed)
+    golds, responses = [], []
+    for index in range(count):
+        a, b = draw.randint(2, 900), draw.randint(2, 99)
+        gold, right = draw.choice([(f"{a * b}", f"{a * b:,}"), (f"\\frac{{{a}}}{{{b}}}", f"{a}/{b}"), (f"{a / 100}", f"{a / 100}"), (f"-{a}", f"\u2212{a}")])
+        answer = right if index % 2 else str(a + b + 1)
+        golds.append(gold)
+        responses.append(f"Sample {index}. First we take {a} and then {b}. " * 6 + f"Therefore the answer is \\(\\boxed{{{answer}}}\\).")
+    return golds, responses
+
+
+def ours(golds, responses):
+    """Verdicts, wall seconds and processor seconds of both processes."""
+    from polarity_lib.verification.mathematics import MathVerifier
+
+    with MathVerifier(workers=1) as verifier:
+        verifier.verify(["x+1"], ["\\boxed{1 + x}"])  # the checking process is warm
+        wall, mine = time.perf_counter(), time.process_time()
+        verdicts = verifier.verify(golds, responses)
+        wall, mine = time.perf_counter() - wall, time.process_time() - mine
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return [v.label for v in verdicts], wall, mine, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def peer(golds, responses):
+    """Math-Verify as its README shows it, a bare gold wrapped in a box so that it is read as mathematics."""
+    from math_verify import parse, verify
+
+    logging.disable(logging.CRITICAL)
+    verify(parse("\\boxed{x+1}"), parse("\\boxed{1+x}"))
+    correct, wall = [], time.perf_counter()
+    for gold, response in zip(golds, responses):
+        correct.append(bool(verify(parse(f"\\boxed{{{gold}}}"), parse(response))))
+    return correct, time.perf_counter() - wall
+
+
+def measure(name, golds, responses, labels=None):
+    verdicts, wall, parent_s, child_s = ours(golds, responses)
+    correct, peer_wall = peer(golds, responses)
+    row = {
+        "rows": len(golds),
+        "ours": {"verdicts_per_s": len(golds) / wall, "wall_s": wall, "parent_cpu_s": parent_s, "checking_process_cpu_s_with_start": child_s},
+        "peer": {"verdicts_per_s": len(golds) / peer_wall, "wall_s": peer_wall},
+        "ratio": peer_wall / wall,
+        "same_verdict": sum((label == "correct") == other for label, other in zip(verdicts, correct)) / len(golds),
+    }
+    if labels:
+        known = [(label, ours_, peer_) for label, ours_, peer_ in zip(labels, verdicts, correct) if label is not None]
+        row["labelled"] = len(known)
+        row["ours"]["agreement"] = sum((o == "correct") == label for label, o, _p in known) / len(known)
+        row["peer"]["agreement"] = sum(p == label for label, _o, p in known) / len(known)
+    print(f"{name}: ours {row['ours']['verdicts_per_s']:.0f}/s, Math-Verify {row['peer']['verdicts_per_s']:.1f}/s, ratio {row['ratio']:.1f}")
+    return row
+
+
+def processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--rows", type=int, default=None, help="how many recorded responses (default: all)")
+    arguments.add_argument("--easy", type=int, default=2000, help="how many easy answers")
+    arguments.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "verification.json")
+    arguments = arguments.parse_args()
+
+    results = {"easy": measure("easy", *easy_cases(arguments.easy))}
+    data = os.environ.get("POLARITY_TEST_DATA")
+    if data and (Path(data) / "responses.jsonl").is_file():
+        lines = (Path(data) / "responses.jsonl").read_text(encoding="utf-8").splitlines()[: arguments.rows]
+        rows = [json.loads(line) for line in lines]
+        columns = [[row[name] for row in rows] for name in ("gold", "response", "label")]
+        results["mixed"] = measure("mixed", *columns)
+    else:
+        print("mixed: skipped, POLARITY_TEST_DATA names no folder with responses.jsonl")
+    report = {
+        "question": "verdicts per second on one checking process, beside Math-Verify on the same texts",
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform(), "load_before": os.getloadavg()[0]},
+        "ours": {name: row["ours"] for name, row in results.items()},
+        "peer": {name: row["peer"] for name, row in results.items()},
+        "ratio": {name: row["ratio"] for name, row in results.items()},
+        "rows": {name: {key: row[key] for key in ("rows", "same_verdict", "labelled") if key in row} for name, row in results.items()},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("math-verify", "sympy", "latex2sympy2-extended")}},
+    }
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"written: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
