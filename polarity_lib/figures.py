@@ -142,3 +142,192 @@ def current_commit() -> str:
         return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+# --- notebook 10: the pass@k spectrum ----------------------------------------------
+
+
+def _final_points(runs, metric: str) -> pd.DataFrame:
+    """Seeds x arms of a metric's last value, in per cent."""
+    return 100 * runs.metric(metric)
+
+
+def _ks(runs) -> list[int]:
+    found = {m for m in set(runs.metrics.metric) if m.startswith("test/pass@")}
+    return sorted(int(m.split("@")[1]) for m in found)
+
+
+def _line_with_band(ax, x, columns, colour, label):
+    """Mean and 95 % t interval of each column (one array over seeds per x)."""
+    found = [mean_t(np.asarray(c)[~np.isnan(c)]) for c in columns]
+    ax.plot(x, [i.estimate for i in found], color=colour, label=label, marker="o", ms=3.5)
+    if found[0].n > 1:
+        ax.fill_between(x, [i.low for i in found], [i.high for i in found], color=colour, alpha=0.15, lw=0)
+
+
+def plot_pass_at_k(runs, arms):
+    """Left: pass@k of every arm. Right: the same minus base, paired by seed."""
+    ks = _ks(runs)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2))
+    tables = {k: _final_points(runs, f"test/pass@{k}") for k in ks}
+    for arm in arms:
+        colour = arm_colours([arm])[arm]
+        _line_with_band(left, ks, [tables[k][arm].to_numpy() for k in ks], colour, arm_label(arm))
+        if arm != "base":
+            gaps = [(tables[k][arm] - tables[k]["base"]).to_numpy() for k in ks]
+            _line_with_band(right, ks, gaps, colour, arm_label(arm))
+    right.axhline(0, color=COLOURS["base"], lw=1.5)
+    for ax, title in ((left, "Right in at least one of k answers"), (right, "Difference from the base policy")):
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(ks, [str(k) for k in ks])
+        ax.set_xlabel("k, answers per problem")
+        ax.set_title(title)
+    left.set_ylabel("pass@k on the test set, %")
+    right.set_ylabel("points")
+    left.legend()
+    return fig
+
+
+def plot_training_curves(runs, arms):
+    """Entropy, reward on the pool, solved groups, held-out accuracy, length, and what does not carry over."""
+    panels = {
+        "validation/entropy": "Entropy, held-out (nats per token)", "train/reward": "Reward on the training pool",
+        "groups/all_right": "Groups with every answer right", "validation/pass@1": "pass@1, held-out",
+        "validation/length": "Length, held-out (tokens)", "update/gradient_norm": "Gradient norm before clipping",
+    }
+    trained = [a for a in arms if a != "base"]
+    fig, axes = plt.subplots(2, 3, figsize=(11.5, 6.2))
+    for ax, (metric, title) in zip(axes.flat, panels.items()):
+        plot_curves(runs.metrics, metric, ax, trained)
+        ax.set_title(title)
+        ax.set_ylabel("")
+    axes.flat[0].legend()
+    return fig
+
+
+def plot_self_limiting(runs, arms=("nsr", "psr")):
+    """Rows that carry a gradient, gradient norm, and length of the parameter change."""
+    panels = {"signal/rows": "Rows with a gradient", "update/gradient_norm": "Gradient norm",
+              "update/norm": "Length of the update"}
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.4))
+    for ax, (metric, title) in zip(axes, panels.items()):
+        plot_curves(runs.metrics, metric, ax, list(arms))
+        ax.set_title(title)
+        ax.set_ylabel("")
+        ax.set_ylim(bottom=0)
+    axes[0].legend()
+    return fig
+
+
+def plot_arms(runs, arms, metrics, titles=None):
+    """One panel per metric: every arm's seeds as dots, its mean and interval as a bar."""
+    fig, axes = plt.subplots(1, len(metrics), figsize=(3.6 * len(metrics), 0.42 * len(arms) + 1.6), sharey=True)
+    for ax, metric, title in zip(np.atleast_1d(axes), metrics, titles or metrics):
+        table = _final_points(runs, metric)
+        for y, arm in enumerate(reversed(list(arms))):
+            values, colour = table[arm].dropna().to_numpy(), arm_colours([arm])[arm]
+            found = mean_t(values)
+            ax.plot(values, np.full(len(values), y), "o", color=colour, alpha=0.35, ms=4)
+            ax.plot(found.estimate, y, "D", color=colour, ms=6)
+            if found.n > 1:
+                ax.plot([found.low, found.high], [y, y], color=colour, lw=2)
+        ax.set_yticks(range(len(arms)), [arm_label(a) for a in reversed(list(arms))])
+        ax.set_title(title)
+        ax.set_xlabel("%")
+    return fig
+
+
+# --- notebook 11: where negatives hold ------------------------------------------------
+
+
+def plot_boundary_map(runs, methods, rates, worlds, metric="test/pass@1", reference="validation/pass@1"):
+    """Final accuracy over rate x method, one panel per start; a cell in red lost half of its start's accuracy."""
+    fig, axes = plt.subplots(1, len(worlds), figsize=(5.2 * len(worlds), 3.6))
+    final = _final_points(runs, metric).mean()
+    start = 100 * runs.metrics[(runs.metrics.metric == reference) & (runs.metrics.step == 0)].groupby("arm").value.mean()
+    for ax, world in zip(np.atleast_1d(axes), worlds):
+        arms = [[f"{world}/{m}/{r:g}" for r in rates] for m in methods]
+        values = np.array([[final[a] for a in row] for row in arms])
+        image = ax.imshow(values, cmap="viridis", vmin=0, aspect="auto")
+        for y, row in enumerate(arms):
+            for x, arm in enumerate(row):
+                lost = final[arm] < 0.5 * start[arm]
+                ax.text(x, y, f"{final[arm]:.0f}", ha="center", va="center", weight="bold" if lost else "normal",
+                        color="#ff6b6b" if lost else "white" if values[y, x] < 0.6 * values.max() else "black")
+        ax.set_xticks(range(len(rates)), [f"{r:g}" for r in rates])
+        ax.set_yticks(range(len(methods)), [arm_label(m) for m in methods])
+        ax.set_xlabel("learning rate")
+        ax.set_title(f"{world}: start {start[arms[0][0]]:.0f} %")
+        ax.grid(False)
+        fig.colorbar(image, ax=ax, shrink=0.8, label=f"{metric}, %")
+    return fig
+
+
+def plot_lambda(runs, lambdas, metrics):
+    """pass@k against the weight of positives; the axis is linear near zero."""
+    fig, axes = plt.subplots(1, len(metrics), figsize=(3.8 * len(metrics), 3.5))
+    for ax, metric in zip(np.atleast_1d(axes), metrics):
+        table = _final_points(runs, metric)
+        _line_with_band(ax, lambdas, [table[f"lambda={x:g}"].to_numpy() for x in lambdas], COLOURS["w_reinforce"], "")
+        ax.axhline(table["base"].mean(), color=COLOURS["base"], ls="--", label="base")
+        ax.set_xscale("symlog", linthresh=0.02, linscale=0.4)
+        ax.set_xticks(lambdas, [f"{x:g}" for x in lambdas], rotation=45)
+        ax.minorticks_off()
+        ax.set_xlabel("λ, weight of right answers")
+        ax.set_title(f"{metric.split('/')[1]}, %")
+    np.atleast_1d(axes)[0].legend()
+    return fig
+
+
+def plot_strength(runs, starts, methods, k=64):
+    """Change of pass@k against the base's own pass@k, one point per start and seed."""
+    table = _final_points(runs, f"test/pass@{k}")
+    fig, ax = plt.subplots(figsize=(6.5, 4))
+    for method in methods:
+        colour = arm_colours([method])[method]
+        x = np.concatenate([table[f"{s}/base"] for s in starts])
+        y = np.concatenate([table[f"{s}/{method}"] - table[f"{s}/base"] for s in starts])
+        ax.plot(x, y, "o", color=colour, alpha=0.7, label=arm_label(method))
+        if len(x) > 2:
+            ends = np.array([x.min(), x.max()])
+            ax.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color=colour, lw=1.2)
+    ax.axhline(0, color=COLOURS["base"])
+    ax.set_xlabel(f"pass@{k} of the base policy, %")
+    ax.set_ylabel("change after training, points")
+    ax.set_title(f"What each start gains or loses at k = {k}")
+    ax.legend()
+    return fig
+
+
+def plot_several(runs, arms, panels: dict[str, str]):
+    """A row of curves: metric -> title."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(3.8 * len(panels), 3.5))
+    for ax, (metric, title) in zip(np.atleast_1d(axes), panels.items()):
+        plot_curves(runs.metrics, metric, ax, [a for a in arms if a != "base"])
+        ax.set_title(title)
+        ax.set_ylabel("")
+    np.atleast_1d(axes)[0].legend()
+    return fig
+
+
+# --- claims ---------------------------------------------------------------------------
+
+VERDICT_COLOURS = {"replicated": "#009E73", "contradicted": "#D55E00", "no effect": "#56B4E9",
+                   "inconclusive": "#999999", "not run at this scale": "#dddddd"}
+
+
+def plot_verdicts(table: pd.DataFrame):
+    """Every sub-test as its interval, coloured by its verdict. `table`: rows of claims.judge."""
+    rows = table[(table.subtest != "") & table.ours.notna()].iloc[::-1].reset_index(drop=True)
+    fig, ax = plt.subplots(figsize=(8.5, 0.27 * len(rows) + 1.2))
+    for y, row in rows.iterrows():
+        colour = VERDICT_COLOURS[row.verdict]
+        ax.plot([row.low, row.high], [y, y], color=colour, lw=2.5)
+        ax.plot(row.ours, y, "o", color=colour, ms=5)
+    ax.set_yticks(range(len(rows)), [f"{r.claim.removeprefix('PSRNSR-')}  {r.subtest}" for r in rows.itertuples()], fontsize=8)
+    ax.axvline(0, color=COLOURS["base"], lw=1)
+    ax.set_xscale("symlog", linthresh=10)
+    ax.set_xlabel("difference with its 95 % interval (points or per cent; linear within ±10)")
+    handles = [plt.Line2D([], [], color=c, lw=3, label=v) for v, c in VERDICT_COLOURS.items() if v in set(rows.verdict)]
+    ax.legend(handles=handles, loc="lower right")
+    return fig
