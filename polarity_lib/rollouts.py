@@ -249,6 +249,8 @@ class FastSampler(_Sampler):
     @staticmethod
     def supports(model) -> bool:
         c = model.config
+        if hasattr(model, "peft_config"):  # the copy would leave the adapter out
+            return False
         return (c.model_type == "llama" and c.num_attention_heads == c.num_key_value_heads
                 and not c.attention_bias and not c.mlp_bias and c.hidden_act == "silu"
                 and (getattr(c, "rope_parameters", None) or {}).get("rope_type", "default") == "default")

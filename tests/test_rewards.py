@@ -1,0 +1,52 @@
+"""Rewards from verdicts, and verifiers that lie on purpose."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polarity_lib.config import ConfigError
+from polarity_lib.rewards import control_verdicts, correctness
+from polarity_lib.rollouts import Rollouts
+from polarity_lib.verification import LABELS, Verdict
+
+
+def judged(labels) -> Rollouts:
+    """Rollouts of which only the verdicts matter."""
+    n, nothing = len(labels), torch.zeros(len(labels), 1)
+    verdicts = [Verdict(label, "1", "1", "by hand") for label in labels]
+    return Rollouts([], torch.zeros(n, dtype=torch.long), [], nothing.long(), nothing, nothing, nothing,
+                    torch.ones(n, dtype=torch.bool), [""] * n, verdicts)  # fmt: skip
+
+
+def test_only_a_correct_answer_is_rewarded():
+    assert correctness(judged(LABELS)).tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_flipped_verdicts_by_hand():
+    rollouts = judged(["correct", "wrong", "truncated"])
+    flipped = control_verdicts(rollouts, "flipped", 0)
+    assert correctness(flipped).tolist() == [0.0, 1.0, 1.0]
+    assert flipped.verdicts[2].reason == "flipped verdict; truly truncated"
+    assert correctness(rollouts).tolist() == [1.0, 0.0, 0.0]  # the true record is untouched
+
+
+@given(st.lists(st.sampled_from(LABELS), min_size=1, max_size=40), st.integers(0, 9))
+def test_tossed_verdicts_keep_their_number(labels, seed):
+    rollouts = judged(labels)
+    tossed = control_verdicts(rollouts, "tossed", seed)
+    assert correctness(tossed).sum() == correctness(rollouts).sum()
+    assert tossed.verdicts == control_verdicts(rollouts, "tossed", seed).verdicts
+
+
+def test_tossed_verdicts_say_nothing_about_correctness():
+    rollouts = judged(["correct"] * 1000 + ["wrong"] * 1000)
+    kept = correctness(control_verdicts(rollouts, "tossed", 0))[:1000].mean().item()
+    assert kept == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_true_verifier_changes_nothing_and_an_unknown_one_is_refused():
+    rollouts = judged(["correct"])
+    assert control_verdicts(rollouts, "true", 0) is rollouts
+    with pytest.raises(ConfigError, match="Did you mean 'tossed'"):
+        control_verdicts(rollouts, "toss", 0)
