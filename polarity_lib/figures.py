@@ -105,6 +105,175 @@ def plot_curves(metrics: pd.DataFrame, metric: str, ax=None, arms=None):
     return ax
 
 
+def plot_spectrum(metrics: pd.DataFrame, split: str = "test", ax=None, arms=None):
+    """pass@k against k at the last step, one line per arm, with its 95 % interval over seeds.
+
+    Without an arm called `base`, the base is read off step 0, if that was evaluated.
+
+    Args:
+        metrics: long table with columns arm, seed, step, metric, value.
+        split: whose pass@k: test, validation or pool.
+    """
+    ax = ax or plt.subplots()[1]
+    rows = metrics[metrics.metric.str.startswith(f"{split}/pass@")]
+    if "base" not in set(rows.arm):
+        start = rows[rows.step == 0].drop_duplicates(["seed", "metric"])
+        rows = pd.concat([start.assign(arm="base"), rows[rows.step > 0]])
+    rows = rows.assign(k=rows.metric.str.split("@").str[1].astype(int))
+    rows = rows.sort_values("step").groupby(["arm", "seed", "k"], sort=False).tail(1)
+    for name, colour in arm_colours(arms or dict.fromkeys(rows.arm)).items():
+        table = rows[rows.arm == name].pivot(index="k", columns="seed", values="value").sort_index()
+        found = [mean_t(values) for values in table.to_numpy()]
+        dashes = (0, (4, 2)) if name == "base" else "-"
+        ax.plot(table.index, [i.estimate for i in found], "o", ls=dashes, ms=4, color=colour, label=arm_label(name))
+        if table.shape[1] > 1:
+            ax.fill_between(table.index, [i.low for i in found], [i.high for i in found], color=colour, alpha=0.15, lw=0)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sorted(set(rows.k)), [str(k) for k in sorted(set(rows.k))])
+    ax.set_xlabel("k, answers allowed per problem")
+    ax.set_ylabel(f"pass@k, {split} problems")
+    return ax
+
+
+# ---------------------------------------------------------------- notebooks 00 to 02
+
+
+def plot_redistribution(before_V, after: dict, answers: list[str], right_V):
+    """One distribution before (outline) and after (filled) each of several updates, one panel per update.
+
+    Args:
+        after: title -> [V] probabilities.
+        right_V: [V] which answers are right; they are drawn green, wrong ones orange.
+    """
+    fig, axes = plt.subplots(1, len(after), figsize=(3.5 * len(after), 3.3), sharey=True, squeeze=False)
+    place = np.arange(len(answers))
+    colours = [RIGHT if r else WRONG for r in right_V]
+    for ax, (title, after_V) in zip(axes[0], after.items()):
+        ax.bar(place, before_V, width=0.84, fill=False, ec="#777777", ls=(0, (3, 2)))
+        ax.bar(place, after_V, width=0.62, color=colours)
+        for x, b, a in zip(place, before_V, after_V):
+            ax.text(x, max(float(a), float(b)) + 0.012, f"{float(a) - float(b):+.2f}", ha="center", fontsize=8.5)
+        ax.set_xticks(place, answers)
+        ax.set_title(title)
+        ax.grid(axis="x", visible=False)
+    axes[0, 0].set_ylabel("probability of the answer")
+    handles = [plt.Rectangle((0, 0), 1, 1, color=RIGHT), plt.Rectangle((0, 0), 1, 1, color=WRONG),
+               plt.Rectangle((0, 0), 1, 1, fill=False, ec="#777777", ls=(0, (3, 2)))]
+    axes[0, -1].legend(handles, ["right", "wrong", "before"], loc="upper right")
+    return fig
+
+
+def plot_definitions(weights: pd.DataFrame):
+    """Heat map of `mechanism.compare_definitions`: rollouts x definitions, green up, orange down.
+
+    Each column is divided by its largest weight, so a column shows the shape of a definition,
+    not its step size; the largest weight itself stands above the column.
+    """
+    fig, ax = plt.subplots(figsize=(1.4 + 0.72 * weights.shape[1], 1.5 + 0.34 * len(weights)))
+    largest = weights.abs().max().replace(0.0, 1.0)
+    shape = (weights / largest).to_numpy()
+    colours = plt.matplotlib.colors.LinearSegmentedColormap.from_list("polarity", [WRONG, "white", RIGHT])
+    ax.imshow(shape, cmap=colours, vmin=-1.25, vmax=1.25, aspect="auto")
+    for (row, column), value in np.ndenumerate(shape):
+        ax.text(column, row, f"{value:+.2f}" if abs(value) > 5e-5 else "·", ha="center", va="center", fontsize=8.5)
+    groups = weights.index.get_level_values(0).to_numpy()
+    for row in np.flatnonzero(groups[1:] != groups[:-1]):
+        ax.axhline(row + 0.5, color="#333333", lw=1.2)
+    rows = [f"{'ABCDEFGH'[g % 8]}  {verdict}, {tokens} tokens" for g, verdict, tokens in weights.index]
+    ax.set_yticks(range(len(rows)), rows)
+    names = [f"{name}   {weights[name].abs().max():.4f}" for name in weights]
+    ax.set_xticks(range(len(names)), names, rotation=50, ha="left", rotation_mode="anchor")
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    return fig
+
+
+def plot_verdict_shares(shares: pd.DataFrame, ax=None):
+    """Stacked bars of verdict shares, one bar per row of the table.
+
+    Args:
+        shares: rows are worlds or policies; columns verdict labels; values add up to 1.
+    """
+    ax = ax or plt.subplots(figsize=(7.0, 0.9 + 0.42 * len(shares)))[1]
+    palette = {"correct": RIGHT, "wrong": WRONG, "no_answer": "#E6B800", "truncated": "#8C8C8C", "timed_out": "#333333"}
+    left = np.zeros(len(shares))
+    for label in shares.columns:
+        ax.barh(shares.index, shares[label], left=left, color=palette[label], label=label.replace("_", " "), height=0.66)
+        left += shares[label].to_numpy()
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("share of sampled answers")
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(shares.columns), handlelength=1.0)
+    return ax
+
+
+def plot_estimators(true_K, found: dict, ks, ax=None):
+    """What estimators of pass@k give on average, against the truth.
+
+    Args:
+        true_K: [K] the true pass@k.
+        found: name of an estimator -> [K] its expected value; NaN where it refuses.
+    """
+    ax = ax or plt.subplots()[1]
+    ax.plot(ks, true_K, color="#bbbbbb", lw=7, solid_capstyle="round", label="truth")
+    for (name, values), colour in zip(found.items(), (COLOURS["grpo"], WRONG, COLOURS["reinforce"])):
+        ax.plot(ks, values, "o-", ms=4, color=colour, label=name)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(ks), [str(k) for k in ks])
+    ax.set_xlabel("k")
+    ax.set_ylabel("expected pass@k")
+    ax.legend()
+    return ax
+
+
+def plot_directions(probs_V, moves: dict, sampled: int, columns: int = 3):
+    """How each objective moves every logit, one panel each; the sampled token stands apart.
+
+    Args:
+        probs_V: [V] probability of each token, written below it.
+        moves: title -> [V] change of the logits.
+        sampled: which token was sampled.
+    """
+    rows = -(-len(moves) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 2.5 * rows), squeeze=False)
+    place = np.arange(len(probs_V))
+    ticks = [f"{float(p):.2f}" for p in probs_V]
+    for ax, (title, moved_V) in zip(axes.flat, moves.items()):
+        moved_V = np.asarray(moved_V, dtype=float)
+        bars = ax.bar(place, moved_V, color=[RIGHT if m > 0 else WRONG for m in moved_V], width=0.7)
+        bars[sampled].set(ec="black", lw=1.6)
+        ax.axhline(0, color="#333333", lw=0.8)
+        ax.set_xticks(place, ticks)
+        ax.get_xticklabels()[sampled].set_weight("bold")
+        ax.set_title(title, fontsize=10)
+        ax.grid(axis="x", visible=False)
+    for ax in axes.flat[len(moves):]:
+        ax.set_visible(False)
+    fig.supxlabel("probability of the token (sampled one framed, bold)", fontsize=10)
+    fig.supylabel("change of its logit", fontsize=10)
+    return fig
+
+
+def plot_noise(table: pd.DataFrame, ax=None):
+    """How far one batch's update strays from the average update, against accuracy.
+
+    Args:
+        table: index is the share of right answers, one column per arm.
+    """
+    ax = ax or plt.subplots()[1]
+    for name, colour in arm_colours(table.columns).items():
+        ax.plot(table.index, table[name], "o-", ms=4, color=colour, label=arm_label(name))
+    ax.set_xlabel("share of right answers")
+    ax.set_ylabel("length of the random part of an update")
+    ax.set_ylim(bottom=0)
+    ax.legend()
+    return ax
+
+
+
 def save_figure(fig, name: str, notebook: str, runs=(), figures_dir="../data/runs/figures") -> Path:
     """Write `<name>.png` and, beside it, a JSON that says where it comes from.
 

@@ -1,0 +1,177 @@
+"""What only a notebook needs: versions, checked parameters, progress, shaded tokens, the record.
+
+Nothing here decides a number. Every function works the same in JupyterLab,
+under papermill and in a test, from whatever folder the kernel was started in.
+"""
+
+import html
+import json
+import math
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import HTML, display
+
+from polarity_lib.config import ConfigError, scale_named
+from polarity_lib.figures import RIGHT, WRONG, current_commit
+from polarity_lib.results import runs_root, write_atomic
+from polarity_lib.rollouts import Rollouts
+
+PACKAGES = ("torch", "transformers", "numpy", "pandas", "matplotlib")
+
+
+def versions() -> None:
+    """Print what this kernel runs on: Python, libraries, device, commit."""
+    found = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} is not installed")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    print(" | ".join(found))
+    print(f"device: {device} | commit: {current_commit()} | runs: {runs_root()}")
+
+
+def check_parameters(scale: str, seeds: int, reuse_published: bool, figures_dir: str) -> None:
+    """Refuse parameters that cannot be right, before anything is computed.
+
+    Raises:
+        ConfigError: unknown scale (with the near misses), or a value of the wrong kind.
+    """
+    scale_named(scale)
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise ConfigError(f"seeds is how many replicates to run, a whole number above zero, not {seeds!r}.")
+    if not isinstance(reuse_published, bool):
+        raise ConfigError(f"reuse_published is True or False, not {reuse_published!r}.")
+    if not isinstance(figures_dir, str) or not figures_dir:
+        raise ConfigError(f"figures_dir is a folder's name, not {figures_dir!r}.")
+
+
+def progress(items, text: str):
+    """Yield the items while one line shows which one, how far, and the time left.
+
+    The line is rewritten in place, so a notebook keeps its last state and no scroll of old ones.
+    """
+    items = list(items)
+    line = display(HTML(""), display_id=True)
+    began = time.monotonic()
+    for i, item in enumerate(items):
+        spent = time.monotonic() - began
+        left = f", about {spent / i * (len(items) - i):.0f} s left" if i else ""
+        _show(line, f"{text}: {item} ({i + 1} of {len(items)}{left})")
+        yield item
+    _show(line, f"{text}: {len(items)} done in {time.monotonic() - began:.0f} s")
+
+
+def _show(line, text: str) -> None:
+    if line is not None:  # None outside a kernel
+        line.update(HTML(f"<code>{html.escape(text)}</code>"))
+
+
+# ---------------------------------------------------------------- token shading
+
+
+def shade_tokens(tokens: list[str], weights, largest: float | None = None, caption: str = "") -> HTML:
+    """A rollout with every token shaded by the weight its gradient carries.
+
+    Green tokens become likelier, orange ones (underlined with dots) less likely, white ones stay;
+    the depth of the colour is |weight| / largest. Pointing at a token shows its weight.
+
+    Args:
+        tokens: text of each token, in order.
+        weights: [T] one number per token, as from `mechanism.token_weights`.
+        largest: the weight of the deepest colour; the largest here by default. Give the same
+            number to rollouts that should be compared.
+        caption: a line above the tokens.
+
+    Raises:
+        ValueError: as many weights as tokens are needed, all finite.
+    """
+    weights = np.asarray(weights, dtype=float)
+    if weights.shape != (len(tokens),) or not np.isfinite(weights).all():
+        raise ValueError(f"{len(tokens)} tokens need {len(tokens)} finite weights; got {weights.tolist()}.")
+    largest = largest or float(np.abs(weights).max(initial=0.0))
+    spans = [_shaded(token, weight, largest) for token, weight in zip(tokens, weights)]
+    head = f"<div style='font-size:90%;opacity:.8'>{html.escape(caption)}</div>" if caption else ""
+    return HTML(f"<div style='margin:4px 0 8px'>{head}<div style='font:14px monospace;line-height:1.9'>{''.join(spans)}</div></div>")
+
+
+def _shaded(token: str, weight: float, largest: float) -> str:
+    depth = min(1.0, abs(weight) / largest) if largest else 0.0
+    colour = RIGHT if weight > 0 else WRONG
+    alpha = f"{round(255 * 0.75 * depth):02x}"
+    dots = f"border-bottom:2px dotted {WRONG};" if weight < 0 else ""
+    text = html.escape(token).replace(" ", "&nbsp;")
+    return (f"<span title='{weight:+.5f}' style='background:{colour}{alpha};{dots}padding:1px 3px;"
+            f"margin:1px;border-radius:3px'>{text}</span>")
+
+
+def shade_rollouts(rollouts: Rollouts, weights_NT, tokenizer, rows, title: str = "") -> HTML:
+    """Several rollouts under one colour scale, each with its prompt, verdict and length.
+
+    Args:
+        weights_NT: [N, T] weight of every token.
+        rows: which rollouts, in order.
+    """
+    largest = float(torch.as_tensor(weights_NT).abs().max())
+    parts = [f"<b>{html.escape(title)}</b>"] if title else []
+    for row in rows:
+        length = int(rollouts.mask_NT[row].sum())
+        tokens = [tokenizer.decode([t]) for t in rollouts.tokens_NT[row, :length].tolist()]
+        verdict = rollouts.verdicts[row]
+        caption = f"{rollouts.problems[row].prompt}  {verdict.label}: {verdict.reason}"
+        parts.append(shade_tokens(tokens, weights_NT[row, :length], largest or None, caption).data)
+    return HTML("".join(parts))
+
+
+# ---------------------------------------------------------------- tables
+
+
+def before_after(metrics: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Metrics at the start (one row, shared by all arms) and at each arm's end; means over seeds.
+
+    Args:
+        metrics: long table with columns arm, seed, step, metric, value.
+    """
+    rows = metrics[metrics.metric.isin(names)].sort_values("step")
+    start = rows[rows.step == 0].drop_duplicates(["seed", "metric"]).assign(arm="start")
+    ends = rows.groupby(["arm", "seed", "metric"], sort=False).tail(1)
+    found = pd.concat([start, ends]).groupby(["arm", "metric"], sort=False).value.mean().unstack()
+    return found.loc[["start", *dict.fromkeys(metrics.arm)], names]
+
+
+# ---------------------------------------------------------------- the record
+
+
+def save_record(record: dict, notebook: str, scale: str) -> Path:
+    """Keep a notebook's named results as JSON, where tests and the README's tables find them.
+
+    Args:
+        record: names to numbers, texts, truth values, or lists and dicts of those.
+
+    Returns:
+        <runs>/notebooks/<notebook>-<scale>.json, beside the copy that `make study` executed.
+    """
+    path = runs_root() / "notebooks" / f"{notebook}-{scale}.json"
+    text = json.dumps({"notebook": notebook, "scale": scale, "commit": current_commit(), "record": plain(record)}, indent=1)
+    write_atomic(path, (text + "\n").encode())
+    return path
+
+
+def plain(value):
+    """numpy and torch numbers as Python's own; NaN and infinities as null, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
