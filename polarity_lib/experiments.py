@@ -327,6 +327,37 @@ def train_or_load(arms: list[Arm], reuse_published: bool = True, progress: bool 
     return Runs(*(pd.concat(found[t], ignore_index=True) for t in TABLES), arms=arms)
 
 
+def load_finished(arms: list[Arm]) -> Runs:
+    """Those of the arms whose runs exist already, here or committed; nothing is computed."""
+    found = {}
+    for arm in arms:
+        tables = RunFolder(arm.config.name, arm.config.identity).load() or published_run(arm.config.hash)
+        if tables is not None:
+            found[arm] = tables
+    empty = {"metrics": ["step", "metric", "value"], "problems": ["problem"], "rollouts": ["step"]}
+    tables = {
+        t: pd.concat([_labelled(arm, found[arm][t]) for arm in found], ignore_index=True) if found
+        else pd.DataFrame(columns=["experiment", "arm", "seed", "run", "scale", *empty[t]])
+        for t in TABLES
+    }
+    return Runs(**tables, arms=list(found))
+
+
+def runs_of(name: str, arms: str = "all", scale: str = "tiny", seeds: int = 1, full: bool = False,
+            reuse_published: bool = True) -> Runs:
+    """What a notebook asks for.
+
+    Args:
+        full: the committed study: the experiment's own number of seeds. Otherwise
+            `seeds` of them; an experiment that is not part of the preview is then
+            only loaded, with all the seeds that exist, and never computed.
+    """
+    spec = EXPERIMENTS[choose("experiment", name, EXPERIMENTS)]
+    if full or spec.preview or scale == "smoke":
+        return train_or_load(experiment(name, arms, scale, spec.seeds if full else seeds), reuse_published)
+    return load_finished(experiment(name, arms, scale, spec.seeds))
+
+
 @dataclass
 class Progress:
     """A line on stderr every few seconds: which run, how far, time left."""
