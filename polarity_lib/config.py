@@ -162,7 +162,7 @@ class Scale:
     policy: str
     start_steps: int
     run: dict = field(default_factory=dict)  # RunConfig fields
-    long_factor: int = 4  # a long run is this many times `steps`
+    long_factor: int = 3  # a long run is this many times `steps`
 
 
 SCALES = {

@@ -120,7 +120,7 @@ def boundary_map(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
     Half as long as the main runs: where a run collapses, it does so early.
     """
-    short = _unless_smoke(scale, steps=scale.run["steps"] // 2)
+    short = _unless_smoke(scale, steps=scale.run["steps"] // 2, final_problems=200)
     return {
         f"{world}/{method}/{rate:g}": _run(scale, method, seed, world=world, learning_rate=rate, **short)
         for world in ("countdown3", "countdown4") for method in MAP_WEIGHTS for rate in MAP_RATES
@@ -158,7 +158,7 @@ def strength(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 
 def long_runs(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 11: four times as many steps (claim C14)."""
+    """Notebook 11: several times as many steps (claim C14)."""
     steps = scale.run["steps"] * scale.long_factor
     sizes = {"steps": steps, "curve_every": scale.run.get("curve_every", 20) * 2}
     return {m: _run(scale, m, seed, **sizes) for m in ("nsr", "w_reinforce")}

@@ -168,10 +168,10 @@ def plain(value):
     """numpy and torch numbers as Python's own; NaN and infinities as null, which JSON has no word for."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if hasattr(value, "tolist"):  # numpy and torch, scalars and arrays alike
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
