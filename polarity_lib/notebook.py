@@ -19,7 +19,7 @@ from IPython.display import HTML, display
 
 from polarity_lib.config import ConfigError, scale_named
 from polarity_lib.figures import RIGHT, WRONG, current_commit
-from polarity_lib.results import runs_root, write_atomic
+from polarity_lib.results import ROOT, runs_root, write_atomic
 from polarity_lib.rollouts import Rollouts
 
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "matplotlib")
@@ -175,3 +175,10 @@ def plain(value):
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def results_folder(results_dir: str) -> Path:
+    """The folder a notebook's tables go to, made if missing; a relative one is relative to notebooks/."""
+    path = (ROOT / "notebooks" / results_dir).resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
