@@ -348,13 +348,13 @@ def runs_of(name: str, arms: str = "all", scale: str = "tiny", seeds: int = 1, f
     """What a notebook asks for.
 
     Args:
-        full: the committed study: the experiment's own number of seeds. Otherwise
-            `seeds` of them; an experiment that is not part of the preview is then
-            only loaded, with all the seeds that exist, and never computed.
+        full: also compute the experiments that are not part of the preview, each with
+            at most its own number of seeds. Otherwise those are only loaded, with all
+            the seeds that exist, and never computed.
     """
     spec = EXPERIMENTS[choose("experiment", name, EXPERIMENTS)]
     if full or spec.preview or scale == "smoke":
-        return train_or_load(experiment(name, arms, scale, spec.seeds if full else seeds), reuse_published)
+        return train_or_load(experiment(name, arms, scale, min(seeds, spec.seeds) if full else seeds), reuse_published)
     return load_finished(experiment(name, arms, scale, spec.seeds))
 
 

@@ -1,0 +1,89 @@
+"""The numbers in the README, written from tables.
+
+Everything between `<!-- NAME -->` and `<!-- /NAME -->` in README.md is made
+here from data/results and benchmarks/results; a test compares the two.
+
+    python -m polarity_lib.readme          rewrite
+    python -m polarity_lib.readme --check  exit 1 if the README is out of date
+"""
+
+import json
+import re
+import sys
+
+import pandas as pd
+
+from polarity_lib.claims import CLAIMS, final
+from polarity_lib.experiments import EXPERIMENTS, experiment, load_finished
+from polarity_lib.figures import arm_label
+from polarity_lib.results import ROOT, published_root
+
+README = ROOT / "README.md"
+
+
+def claims_section() -> str:
+    """claim | theirs | ours | verdict, from data/results/claims.csv."""
+    table = pd.read_csv(published_root() / "claims.csv", keep_default_na=False)
+    lines = ["| claim | what it says | theirs → ours (95 % interval) | verdict | notebook |", "|---|---|---|---|---|"]
+    for name, rows in table.groupby("claim", sort=False):
+        total = rows[rows.subtest == ""].iloc[0]
+        first = rows[rows.subtest != ""].iloc[0]
+        numbers = ""
+        if str(first.low) not in ("", "nan") and name != "PSRNSR-C12":
+            numbers = f"{first.subtest}: {first.theirs or '–'} → {float(first.ours):+.1f} ({float(first.low):+.1f}, {float(first.high):+.1f})"
+        lines.append(f"| {name} | {CLAIMS[name].says} | {numbers} | **{total.verdict}** ({total.reason}) | {total.notebook} |")
+    return "\n".join(lines)
+
+
+def headline_section() -> str:
+    """Pass@k of every arm of notebook 10, means over the committed seeds."""
+    seeds = EXPERIMENTS["psr_nsr"].seeds
+    runs = load_finished(experiment("psr_nsr", "all", "tiny", seeds))
+    ks = (1, 16, 64, 256)
+    tables = {k: final(runs, f"test/pass@{k}") for k in ks}
+    lines = ["| arm | " + " | ".join(f"pass@{k}" for k in ks) + " | seeds |", "|---|" + "---|" * (len(ks) + 1)]
+    for arm in dict.fromkeys(a.name for a in runs.arms):
+        cells = " | ".join(f"{tables[k][arm].mean():.1f}" for k in ks)
+        lines.append(f"| {arm_label(arm)} | {cells} | {tables[1][arm].count()} |")
+    return "\n".join(lines)
+
+
+def speed_section() -> str:
+    """Every benchmark's measured rows."""
+    lines = ["| what | ours | peer | ratio | threads |", "|---|---|---|---|---|"]
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        record = json.loads(path.read_text())
+        threads = record["machine"].get("threads", 1) if isinstance(record["machine"], dict) else 1
+        for row in record.get("measured", []):
+            peer = f"{row['peer']:g} {row['unit']} ({row['peer_name']})" if row.get("peer") else "–"
+            ratio = f"{row['ratio']:g} ×" if row.get("ratio") else "–"
+            lines.append(f"| {row['what']} | {row['ours']:g} {row['unit']} | {peer} | {ratio} | {threads} |")
+    return "\n".join(lines)
+
+
+SECTIONS = {"claims": claims_section, "headline": headline_section, "speed": speed_section}
+
+
+def filled(text: str) -> str:
+    """The README with every marked part made anew."""
+    for name, make in SECTIONS.items():
+        marked = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        if not marked.search(text):
+            raise ValueError(f"README.md has no part marked {name}")
+        body = make()
+        text = marked.sub(lambda m: m[1] + body + m[2], text)
+    return text
+
+
+def main(arguments: list[str]) -> int:
+    old = README.read_text()
+    new = filled(old)
+    if "--check" in arguments:
+        print("README.md is up to date" if old == new else "README.md is out of date: python -m polarity_lib.readme")
+        return int(old != new)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
