@@ -444,8 +444,8 @@ def judge(name: str, runs: Runs | None = None) -> pd.DataFrame:
     for test in _subtests(claim):
         try:
             found = test.find(runs) if runs is not None or not claim.experiment else _absent("no runs")
-        except KeyError as missing:
-            found = _absent(f"no runs hold {missing}")
+        except KeyError:  # an arm was left out, or this scale draws fewer than k samples
+            found = _absent(f"the runs at hand hold no {test.metric} for every arm it compares")
         i = found.interval
         rows.append({
             "claim": name, "subtest": test.name, "paper": claim.paper, "world": claim.world, "scale": scale,

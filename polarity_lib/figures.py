@@ -457,7 +457,7 @@ def plot_strength(runs, starts, methods, k=64):
         x = np.concatenate([table[f"{s}/base"] for s in starts])
         y = np.concatenate([table[f"{s}/{method}"] - table[f"{s}/base"] for s in starts])
         ax.plot(x, y, "o", color=colour, alpha=0.7, label=arm_label(method))
-        if len(x) > 2:
+        if np.ptp(x) > 0:
             ends = np.array([x.min(), x.max()])
             ax.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color=colour, lw=1.2)
     ax.axhline(0, color=COLOURS["base"])

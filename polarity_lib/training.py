@@ -119,10 +119,12 @@ def prepare(config: RunConfig, device: str) -> Run:
     """Check every name, then build policy, optimizer and problem stream.
 
     Raises:
-        ConfigError: unknown world, method, option or size; pool larger than its split.
+        ConfigError: unknown world, method, option or size; more problems than a split has.
     """
     method = method_named(config.method, dict(config.options))
     world = world_named(config.world)
+    for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
+        world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
     pool = world.draw("train", config.pool_size, config.seed) if config.pool_size else _all_problems(world)
     policy = base_policy(config.start, device)
     parameters = [p for p in policy.model.parameters() if p.requires_grad]

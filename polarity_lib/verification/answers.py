@@ -269,6 +269,8 @@ def _one_line(text):
         return None
     if re.search(r"\\(?:boxed|fbox)", line) or not re.search(r"\w", line):
         return None
+    if len(line.split()) > 3 and not re.search(r"[0-9\\]", line):
+        return None
     return _DELIMITERS.sub(" ", line).strip().rstrip(".").strip() or None
 
 

@@ -125,7 +125,8 @@ def verify_math(
         truncated: per response, True where the sampler hit its length limit. Such a
             response is judged by an answer it had completed before the cut (a closed box, or an
             answer sentence that goes on); without one its label is `truncated`, not `no_answer`.
-        timeout_s: wall-clock seconds for one comparison that needs algebra; beyond it: `timed_out`.
+        timeout_s: seconds for one comparison that needs algebra, on the clock; beyond it: `timed_out`. On a busy
+            machine a comparison gets the processor time it is owed, within ten times the limit.
         memory_mb: address space of one checking process, in MB; beyond it: `timed_out`, with the reason.
         workers: checking processes at most; None for one per core, at most eight.
 

@@ -303,6 +303,23 @@ def _verdict(gold, answer, found, replies):
     return Verdict("correct" if reply["result"] else "wrong", answer, gold, "compared by simplify(a - b)")
 
 
+def math_verify_alone(golds: Sequence, responses: Sequence[str], *, verifier: MathVerifier | None = None) -> list[Verdict]:
+    """Math-Verify as it comes, on the whole response: the baseline that both checkers are measured against.
+
+    Its only help is our guard of time and memory. It reads plain expressions with sympy's `parse_expr`: use it on
+    texts you know, not on whatever a policy writes.
+    """
+    verifier = verifier or shared_verifier()
+    pairs = list(zip(map(str, golds), map(str, responses), strict=True))
+    replies = verifier.decide("alone", set(pairs))
+    verdicts = []
+    for gold, response in pairs:
+        reply = replies[gold, response]
+        label = "timed_out" if "limit" in reply else "correct" if reply["result"] else "no_answer" if reply.get("empty") else "wrong"
+        verdicts.append(Verdict(label, None, gold, reply.get("limit", "Math-Verify on the whole response")))
+    return verdicts
+
+
 def answer_kind(gold) -> str:
     """What kind of answer a gold is: the rows of the disagreement report."""
     node = read(str(gold)[:MAX_ANSWER_CHARACTERS])

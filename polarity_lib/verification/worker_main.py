@@ -50,7 +50,14 @@ def _judges():
 
         return {"result": bool(symbolically_equal(gold, answer))}
 
-    return {"first": first, "second": second}
+    def alone(gold, response):
+        from math_verify import parse, verify
+
+        found = parse(response, parsing_timeout=None)
+        right = verify(parse(f"\\boxed{{{gold}}}", parsing_timeout=None), found, timeout_seconds=None)
+        return {"result": bool(right), "empty": not found}
+
+    return {"first": first, "second": second, "alone": alone}
 
 
 def main():
@@ -66,7 +73,7 @@ def main():
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for line in sys.stdin:
         task = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, 2 * timeout_s + 5)
+        signal.setitimer(signal.ITIMER_REAL, 12 * timeout_s + 5)
         try:
             reply = judges[task["judge"]](task["gold"], task["answer"])
         except MemoryError:
