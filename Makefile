@@ -1,0 +1,78 @@
+# The few commands of this project. `make` alone lists them.
+#
+# Needs Python 3.11 to 3.13, make and pip; everything else goes into .venv.
+# Without a GPU, torch's CPU build saves several GB; it comes from torch's own index:
+#
+#     make study PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+SCALE ?= tiny
+SEEDS ?=
+ONLY ?=
+FULL ?=
+REUSE ?=
+CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+VENV ?= .venv
+EXTRAS ?= study,math,peers,test
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+YES ?=
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
+	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $(p))))
+
+KNOWN := SCALE SEEDS ONLY FULL REUSE CORES VENV EXTRAS PIP_ARGS PYTEST_ARGS YES PYTHON
+GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v)))
+UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MFLAGS MAKEOVERRIDES SHELL -%,$(GIVEN))
+# make itself would ignore a misspelt variable and compute something else.
+ifneq ($(UNKNOWN),)
+NEAR := $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], n=2), sep=" or ")' \
+	$(firstword $(UNKNOWN)) $(KNOWN))
+$(error Unknown variable $(UNKNOWN)$(if $(NEAR),. Did you mean $(NEAR)?). Known: $(KNOWN))
+endif
+
+BIN := $(VENV)/bin
+POLARITY := OMP_NUM_THREADS=1 $(BIN)/python -m polarity_lib
+on = $(filter-out 0 no false,$(1))
+STUDY = --scale $(SCALE) --cores $(CORES) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY)) \
+	$(if $(call on,$(FULL)),--full) $(if $(REUSE),--reuse $(REUSE))
+
+.DEFAULT_GOAL := help
+.PHONY: help env study plan publish lab test data clean-runs
+
+help:  ## list these targets
+	@echo "make TARGET [VARIABLE=value ...]"
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|' 2>/dev/null \
+		|| grep -E '^[a-z-]+:.*## ' Makefile
+	@echo
+	@echo "  SCALE=tiny|smoke|small|paper  SEEDS=3  ONLY=10,11  FULL=1  REUSE=0|1  CORES=$(CORES)"
+	@echo "  PIP_ARGS=\"--extra-index-url https://download.pytorch.org/whl/cpu\" installs torch without CUDA"
+
+env: $(VENV)/.installed  ## make the environment in .venv (all other targets do so when needed)
+
+# Installed again only when what is to be installed changed.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; name one with PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (minutes, once)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]" $(PIP_ARGS)
+	@touch $@
+
+study: env  ## run the study's notebooks and what they need: the preview; FULL=1 for all of it; ONLY=10 SEEDS=3
+	@$(POLARITY) study $(STUDY)
+
+plan: env  ## print runs and hours without running; SCALE=paper prints GPU hours, disk and licences
+	@$(POLARITY) plan $(STUDY)
+
+publish: env  ## turn the finished runs of the committed study into data/results and figures
+	@$(POLARITY) publish
+
+lab: env  ## open JupyterLab on the notebooks
+	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --notebook-dir=. notebooks
+
+test: env  ## run the tests, every notebook at scale smoke included
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+data: env  ## fetch the real problem sets from their homes into data/problems
+	@$(BIN)/python -m polarity_lib.problems.sets fetch
+
+clean-runs: env  ## delete data/runs, after asking
+	@$(POLARITY) clean-runs $(if $(YES),--yes)

@@ -1,0 +1,78 @@
+# Which notebooks need which runs. `make study` calls this; `make plan` prints the same jobs.
+#
+# A job is one arm with its seeds, or one notebook. A run job is named by a hash
+# of its runs, so a changed size or rate is another job; file times decide nothing.
+
+import re
+import shlex
+import sys
+
+from polarity_lib import execute, plan, study
+
+settings = plan.Settings(
+    scale=config.get("scale", "tiny"),
+    seeds=config.get("seeds"),
+    only=str(config.get("only", "")),
+    full=bool(config.get("full", False)),
+    reuse=config.get("reuse"),
+)
+PYTHON = f"OMP_NUM_THREADS=1 {shlex.quote(sys.executable)} -m polarity_lib"
+JOBS = {job.name: job for job in plan.study_jobs(settings)}
+NOTEBOOKS = {path.stem: path for path in plan.notebooks(settings.only)}
+MARKER = str(study.marker("{job}"))
+EXECUTED = str(study.executed(plan.NOTEBOOKS / "{notebook}.ipynb", settings))
+PARAMETERS = study.notebook_parameters(settings)
+
+
+def run_arguments(wildcards):
+    job = JOBS[wildcards.job]
+    fresh = "" if settings.reuses else " --fresh"
+    return f"{job.experiment} --arms {shlex.quote(job.arm)} --scale {settings.scale} --seeds {job.seeds}{fresh}"
+
+
+def notebook_inputs(wildcards):
+    """The runs it loads; a summary notebook also waits for every notebook before it."""
+    path = NOTEBOOKS[wildcards.notebook]
+    needed = [MARKER.format(job=name) for name in plan.jobs_needed_by(path, settings, list(JOBS.values()))]
+    if plan.is_summary(path):
+        needed += [EXECUTED.format(notebook=name) for name in NOTEBOOKS if name < path.stem]
+    return needed
+
+
+def notebook_arguments(wildcards):
+    """Those of the study's parameters that this notebook declares."""
+    known = execute.declared_parameters(NOTEBOOKS[wildcards.notebook])
+    return " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in PARAMETERS.items() if k in known)
+
+
+def one_of(names):
+    return "|".join(map(re.escape, names)) or "none"
+
+
+rule all:
+    input:
+        [EXECUTED.format(notebook=name) for name in NOTEBOOKS],
+
+
+# One pair of rules per notebook, because a priority belongs to a rule: notebook 00 and its runs go first.
+for name in NOTEBOOKS:
+
+    rule:
+        name: f"runs_of_{name}"
+        wildcard_constraints: job=one_of(job.name for job in JOBS.values() if job.notebook == name)
+        input: lambda wildcards: [MARKER.format(job=needed) for needed in JOBS[wildcards.job].needs]
+        output: touch(MARKER)
+        params: arguments=run_arguments
+        priority: 100 - int(name[:2])
+        shell: PYTHON + " run {params.arguments}"
+
+    rule:
+        name: f"notebook_{name}"
+        wildcard_constraints: notebook=one_of([name])
+        input: notebook_inputs
+        output: EXECUTED
+        params:
+            arguments=notebook_arguments,
+            reasons=lambda wildcards: plan.reasons_to_execute(NOTEBOOKS[wildcards.notebook], settings),
+        priority: 100 - int(name[:2])
+        shell: PYTHON + " notebook {wildcards.notebook} --output {output:q} {params.arguments}"

@@ -1,0 +1,151 @@
+"""The command line; `make help` lists the same as make targets.
+
+    python -m polarity_lib plan --scale tiny
+    python -m polarity_lib run psr_nsr --arms nsr,grpo --seeds 2
+    python -m polarity_lib notebook 10 -p scale tiny -p seeds 2
+    python -m polarity_lib study --only 10 --seeds 3
+    python -m polarity_lib publish
+"""
+
+import argparse
+import difflib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from polarity_lib.config import ConfigError
+from polarity_lib.results import StorageError, runs_root, say
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with the near misses of a misspelt option."""
+
+    def parse_args(self, args=None, namespace=None):
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [o for a in _all_actions(self) for o in a.option_strings]
+            near = difflib.get_close_matches(unknown[0].split("=")[0], dict.fromkeys(known), n=2)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            self.error(f"unknown argument {unknown[0]}.{hint}")
+        return found
+
+
+def _all_actions(parser):
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for sub in action.choices.values():
+                yield from _all_actions(sub)
+
+
+def whole_number(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="python -m polarity_lib", description=__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+
+    run = commands.add_parser("run", help="compute or continue arms of an experiment", allow_abbrev=False)
+    run.add_argument("experiment")
+    run.add_argument("--arms", default="all", help="names separated by commas")
+    run.add_argument("--scale", default="tiny")
+    run.add_argument("--seeds", type=whole_number, default=1)
+    run.add_argument("--fresh", action="store_true", help="compute here even what is committed in data/results")
+
+    notebook = commands.add_parser("notebook", help="run one notebook through papermill", allow_abbrev=False)
+    notebook.add_argument("name", help="number, name or path")
+    notebook.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    notebook.add_argument("--output", type=Path, help="default: data/runs/notebooks/<name>.ipynb")
+
+    for name, text in (("study", "run notebooks and what they need"), ("plan", "runs and hours, without running")):
+        study = commands.add_parser(name, help=text, allow_abbrev=False)
+        study.add_argument("--scale", default="tiny")
+        study.add_argument("--seeds", type=whole_number)
+        study.add_argument("--only", default="", help="notebooks by number, separated by commas")
+        study.add_argument("--full", action="store_true", help="the committed study")
+        study.add_argument("--reuse", type=int, choices=(0, 1), help="take runs committed in data/results")
+        study.add_argument("--cores", type=whole_number, default=os.cpu_count() or 2)
+        study.add_argument("--dry-run", action="store_true", help="list the jobs only")
+
+    commands.add_parser("publish", help="collect the committed study from data/runs into data/results")
+    clean = commands.add_parser("clean-runs", help="delete data/runs, after asking")
+    clean.add_argument("--yes", action="store_true", help="do not ask")
+    return parser
+
+
+def command_run(args) -> None:
+    from polarity_lib.experiments import experiment, train_or_load
+
+    train_or_load(experiment(args.experiment, args.arms, args.scale, args.seeds), reuse_published=not args.fresh)
+
+
+def command_notebook(args) -> None:
+    from polarity_lib.execute import check_parameters, execute, find_notebook
+
+    path = find_notebook(args.name)
+    parameters = check_parameters(path, dict(args.parameter))
+    output = args.output or runs_root() / "notebooks" / path.name
+    execute(path, output, parameters)
+    print(output)
+
+
+def command_study(args) -> int:
+    from polarity_lib.plan import Settings, plan_text
+    from polarity_lib.study import run_study
+
+    reuse = None if args.reuse is None else bool(args.reuse)
+    settings = Settings(args.scale, args.seeds, args.only, args.full, reuse)
+    if args.command == "plan" and not args.dry_run:
+        print(plan_text(settings, args.cores))
+        return 0
+    return run_study(settings, args.cores, args.dry_run)
+
+
+def command_publish(args) -> None:
+    from polarity_lib.publish import publish
+
+    publish()
+
+
+def command_clean(args) -> None:
+    folder = runs_root()
+    if not folder.exists():
+        print(f"{folder} does not exist; nothing to delete")
+        return
+    finished = len(list(folder.glob("*/done.json")))
+    if not args.yes:
+        print(f"Delete {folder} with {finished} finished runs and all base policies? Type yes: ", end="", flush=True)
+        if sys.stdin.readline().strip() != "yes":
+            print("kept")
+            return
+    shutil.rmtree(folder)
+    print(f"deleted {folder}")
+
+
+COMMANDS = {"run": command_run, "notebook": command_notebook, "study": command_study, "plan": command_study,
+            "publish": command_publish, "clean-runs": command_clean}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; a mistake in its arguments is one line and status 2, before any computing."""
+    args = build_parser().parse_args(arguments)
+    try:
+        return COMMANDS[args.command](args) or 0
+    except ConfigError as error:
+        say(f"error: {error}")
+        return 2
+    except StorageError as error:
+        say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; the same command continues from here")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""`make study`: notebooks and their runs by Snakemake, with our own lines to read.
+
+Everything may be killed at any moment. One lock says that a study is at work
+here; the operating system drops it when the last of its processes dies, so a
+stale lock cannot exist and nothing needs unlocking by hand.
+"""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from polarity_lib.plan import (
+    SECONDS_PER_NOTEBOOK, Settings, is_finished, notebooks, plan_text, progress_of, run_seconds, start_is_made,
+    start_seconds, study_jobs,
+)
+from polarity_lib.results import ROOT, runs_root, say
+
+EVERY = 20.0  # seconds between two lines about the whole study
+
+
+def marker(job_name: str) -> Path:
+    """The empty file that tells Snakemake a job is done."""
+    return runs_root() / "study" / f"{job_name}.done"
+
+
+def executed(notebook: Path, settings: Settings) -> Path:
+    return runs_root() / "notebooks" / f"{notebook.stem}-{settings.label}.ipynb"
+
+
+def figures_folder(settings: Settings) -> Path:
+    return runs_root() / "figures" / settings.label
+
+
+def tables_folder(settings: Settings) -> Path:
+    return runs_root() / "tables" / settings.label
+
+
+def notebook_parameters(settings: Settings) -> dict:
+    """What the study tells every notebook that declares such a parameter."""
+    seeds = settings.seeds or max([1, *(job.seeds for job in study_jobs(settings))])
+    return {"scale": settings.scale, "seeds": seeds, "full": settings.full, "reuse_published": settings.reuses,
+            "figures_dir": str(figures_folder(settings)), "results_dir": str(tables_folder(settings))}
+
+
+def run_study(settings: Settings, cores: int, dry_run: bool = False) -> int:
+    """Print the plan, bring it about, name what was made. Returns the exit status."""
+    print(plan_text(settings, cores), flush=True)
+    if settings.scale == "paper" or dry_run:
+        return snakemake(settings, cores, dry_run=True) if settings.scale != "paper" else 0
+    (runs_root() / "study").mkdir(parents=True, exist_ok=True)
+    progress = Progress(settings, cores)
+    with open(runs_root() / "study" / ".lock", "w") as lock, progress:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("study: another `make study` is at work in this folder; waiting for it, then going on")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        settle_markers(settings)
+        status = snakemake(settings, cores, lock=lock)
+    summary(settings)
+    if status:
+        say("\nSomething above failed. What finished is kept; the same command continues from there.")
+    return status
+
+
+def settle_markers(settings: Settings) -> None:
+    """Make the markers agree with the run folders, which are what counts.
+
+    Runs computed elsewhere (a notebook, another study) need no job, and a
+    run folder that was deleted brings its job back.
+    """
+    for job in study_jobs(settings):
+        if job.finished(settings.reuses):
+            marker(job.name).touch()
+        else:
+            marker(job.name).unlink(missing_ok=True)
+
+
+def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None) -> int:
+    """Call Snakemake on our Snakefile.
+
+    Our own lock replaces Snakemake's, which would outlive a hard kill. Only
+    parameters trigger: they hold hashes of runs and sources (see
+    plan.reasons_to_execute), so file times and checkouts play no part.
+    """
+    config = {"scale": settings.scale, "full": settings.full, "reuse": settings.reuses}
+    if settings.seeds:
+        config["seeds"] = settings.seeds
+    if settings.only:
+        config["only"] = ",".join(path.stem for path in notebooks(settings.only))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT),
+               "--cores", str(cores), "--nolock", "--rerun-incomplete", "--rerun-triggers", "params",
+               "--keep-going", "--scheduler", "greedy"]
+    command += ["--dry-run"] if dry_run else ["--quiet", "host", "progress", "rules", "reason"]
+    command += ["--config", *(f"{k}={v}" for k, v in config.items())]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+    keep = (lock.fileno(),) if lock else ()
+    process = subprocess.Popen(command, env=environment, pass_fds=keep, stdout=None if dry_run else sys.stderr)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # it got the same signal and stops its jobs
+        say("study: interrupted; the same command continues from here")
+        return 130
+
+
+class Progress(threading.Thread):
+    """A line about the whole study every few seconds, read from the run folders."""
+
+    def __init__(self, settings: Settings, cores: int):
+        super().__init__(daemon=True)
+        self.settings, self.cores = settings, cores
+        self.runs = {arm.config.hash: arm.config for job in study_jobs(settings) for arm in job.runs}
+        self.costs = {name: run_seconds(config) for name, config in self.runs.items()}
+        self.starts = {c.start.name: c.start for c in self.runs.values()}
+        self.reused = {name for name, config in self.runs.items() if is_finished(config, settings.reuses)}
+        self.notebooks = notebooks(settings.only)
+        self.stop = threading.Event()
+        self.began = time.monotonic()
+
+    def __enter__(self):
+        self.before = self.work()[0]
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.join()
+
+    def work(self) -> tuple[float, float, int, int]:
+        """Seconds of work behind us, seconds in all, finished runs, executed notebooks."""
+        shares = {name: 1.0 if name in self.reused else progress_of(config) for name, config in self.runs.items()}
+        made = sum(self.is_executed(path) for path in self.notebooks)
+        behind = sum(shares[name] * cost for name, cost in self.costs.items()) + made * SECONDS_PER_NOTEBOOK
+        behind += sum(start_seconds(start) for start in self.starts.values() if start_is_made(start))
+        total = sum(self.costs.values()) + len(self.notebooks) * SECONDS_PER_NOTEBOOK
+        total += sum(start_seconds(start) for start in self.starts.values())
+        return behind, total, sum(share == 1.0 for share in shares.values()), made
+
+    def is_executed(self, path: Path) -> bool:
+        return executed(path, self.settings).exists()
+
+    def line(self) -> str:
+        behind, total, runs, made = self.work()
+        elapsed = time.monotonic() - self.began
+        # The first minute counts as if the machine were the one the timings come from.
+        speed = (max(0.0, behind - self.before) + 60 * self.cores) / (elapsed + 60)
+        return (f"study: {runs} of {len(self.runs)} runs, {made} of {len(self.notebooks)} notebooks, "
+                f"{behind / total:.0%} of the work behind us, about {(total - behind) / speed / 60:.0f} min left")
+
+    def run(self) -> None:
+        while not self.stop.wait(EVERY):
+            say(self.line())
+
+
+def summary(settings: Settings) -> None:
+    """Name the figures, executed notebooks, claims table and HTML pages."""
+    from polarity_lib.site import build_site
+
+    pages = build_site(settings)
+    figures = sorted(p for p in figures_folder(settings).glob("*") if p.suffix in (".png", ".svg", ".pdf"))
+    made = [executed(p, settings) for p in notebooks(settings.only) if executed(p, settings).exists()]
+    print(f"\nFigures ({len(figures)}):", *map(shown, figures), sep="\n  ")
+    print(f"Executed notebooks ({len(made)}):", *map(shown, made), sep="\n  ")
+    claims = claims_table(settings)
+    print("Claims table:", shown(claims) if claims else "not made yet (notebook 90 makes it)", sep="\n  ")
+    if claims:
+        verdicts = pd.read_csv(claims).verdict.value_counts()
+        print("    " + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items()))
+    print(f"HTML pages ({len(pages)}), start at {shown(pages[0])}:", *map(shown, pages), sep="\n  ", flush=True)
+
+
+def claims_table(settings: Settings) -> Path | None:
+    path = tables_folder(settings) / "claims.csv"
+    return path if path.exists() else None
+
+
+def shown(path: Path) -> str:
+    """A path as a person would type it."""
+    return os.path.relpath(path) if path.is_relative_to(ROOT) else str(path)

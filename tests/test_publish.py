@@ -1,0 +1,121 @@
+"""Smoke runs -> committed tables -> read back, bit for bit."""
+
+import json
+import os
+import shutil
+
+import pandas as pd
+import pytest
+
+from polarity_lib import experiments, publish, results
+from polarity_lib.config import SCALES
+from polarity_lib.experiments import Experiment, experiment, train_or_load
+from polarity_lib.results import Damaged, without_timings
+
+ARMS = ("base", "nsr", "psr")
+
+
+def small_experiment(scale, seed):
+    return {name: experiments._run(scale, name, seed, **({"steps": 0} if name == "base" else {})) for name in ARMS}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Run folders of three arms with two seeds, computed once."""
+    root = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLARITY_RUNS", str(root))
+        patch.setitem(experiments.EXPERIMENTS, "small", Experiment(small_experiment, 2, "10"))
+        train_or_load(experiment("small", scale="smoke", seeds=2), reuse_published=False, progress=False)
+    return root
+
+
+@pytest.fixture
+def checkout(finished, tmp_path, monkeypatch):
+    """An empty checkout whose only experiment is ours, with its own copy of the runs."""
+    runs = tmp_path / "runs"
+    shutil.copytree(finished, runs)
+    monkeypatch.setenv("POLARITY_RUNS", str(runs))
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    monkeypatch.setattr(experiments, "_PUBLISHED", {})
+    for name in list(experiments.EXPERIMENTS):
+        monkeypatch.delitem(experiments.EXPERIMENTS, name)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "small", Experiment(small_experiment, 2, "10"))
+    return tmp_path
+
+
+def published(checkout) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted((checkout / "data" / "results" / "small").iterdir())}
+
+
+def test_published_runs_equal_the_computed_ones(checkout):
+    arms = experiment("small", scale="smoke", seeds=2)
+    computed = train_or_load(arms, progress=False)
+    publish.publish("smoke")
+    shutil.rmtree(checkout / "runs")
+    read = train_or_load(arms, progress=False)  # nothing left to load but the committed tables
+    assert without_timings(computed.metrics).equals(read.metrics)
+    assert computed.problems.equals(read.problems)
+    assert set(read.rollouts.seed) == {0}
+    assert not (checkout / "runs").exists()
+
+
+def test_files_are_small_and_say_what_ran(checkout):
+    publish.publish("smoke")
+    files = published(checkout)
+    assert set(files) == {"metrics.parquet", "problems.parquet", "rollouts.parquet", "runs.csv"}
+    assert max(map(len, files.values())) < publish.LARGEST
+    lines = pd.read_csv(checkout / "data" / "results" / "small" / "runs.csv")
+    assert [(line.arm, line.seed) for line in lines.itertuples()] == [(a, s) for a in ARMS for s in (0, 1)]
+    first = lines.iloc[1 * 2]
+    assert json.loads(first.identity)["method"] == "nsr" and first.steps == SCALES["smoke"].run["steps"]
+    assert first.seconds > 0 and lines.iloc[0].seconds == 0 and first.torch
+
+
+def test_publishing_twice_changes_no_byte(checkout):
+    publish.publish("smoke")
+    before = published(checkout)
+    publish.publish("smoke")
+    assert published(checkout) == before
+
+
+def test_runs_of_another_machine_stay(checkout):
+    publish.publish("smoke")
+    before = published(checkout)
+    shutil.rmtree(next((checkout / "runs").glob("countdown3-nsr-s0-*")))
+    publish.publish("smoke")
+    assert published(checkout) == before
+
+
+def test_a_damaged_run_is_refused_and_nothing_is_written(checkout):
+    table = next((checkout / "runs").glob("countdown3-psr-s1-*")) / "metrics.parquet"
+    table.write_bytes(table.read_bytes()[:-1] + b"x")
+    with pytest.raises(Damaged, match="psr-s1.*metrics.parquet"):
+        publish.publish("smoke")
+    assert not (checkout / "data" / "results").exists()
+    assert (table.parent / "done.json").exists()  # publishing never alters a run
+
+
+def test_a_run_that_left_the_experiment_goes(checkout, monkeypatch, capsys):
+    publish.publish("smoke")
+    other = lambda scale, seed: {n: c for n, c in small_experiment(scale, seed).items() if n != "psr"}  # noqa: E731
+    monkeypatch.setitem(experiments.EXPERIMENTS, "small", Experiment(other, 2, "10"))
+    publish.publish("smoke")
+    table = pd.read_parquet(checkout / "data" / "results" / "small" / "metrics.parquet")
+    assert set(table.arm) == {"base", "nsr"} and "2 dropped" in capsys.readouterr().err
+
+
+def test_only_the_full_study_brings_figures(checkout):
+    for label in ("smoke-full", "smoke-1"):
+        folder = checkout / "runs" / "figures" / label
+        os.makedirs(folder)
+        (folder / f"{label}.png").write_bytes(b"picture")
+    publish.publish("smoke")
+    assert [p.name for p in (checkout / "figures").iterdir()] == ["smoke-full.png"]
+
+
+def test_training_seconds_by_hand():
+    """Means of 0.5 s over steps 0 to 9 and 0.2 s over steps 10 to 14: 5 + 1 seconds."""
+    rows = [(10, "timing.sample", 0.5), (15, "timing.sample", 0.2), (15, "update/norm", 9.0)]
+    assert publish.training_seconds(pd.DataFrame(rows, columns=["step", "metric", "value"])) == pytest.approx(6.0)
