@@ -105,9 +105,9 @@ def controls(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 
 def definitions(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 10: three released formulas that share the names PSR and NSR."""
-    names = ("psr", "psr_grpo_seq", "psr_grpo_tok", "nsr", "nsr_grpo_seq", "nsr_grpo_tok")
-    # One rate for all: what is compared is the definition.
+    """Notebook 10: three released formulas that share the names PSR and NSR, and GRPO beside them."""
+    names = ("psr", "psr_grpo_seq", "psr_grpo_tok", "nsr", "nsr_grpo_seq", "nsr_grpo_tok", "grpo")
+    # One rate for all: what is compared is the formula.
     return {name: _main(scale, name, seed, learning_rate=tuned_rate("nsr")) for name in names}
 
 
