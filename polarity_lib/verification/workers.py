@@ -65,8 +65,11 @@ class _State:
 def _stop(worker):
     worker.process.kill()
     worker.process.wait()
-    worker.process.stdin.close()
     worker.process.stdout.close()
+    try:
+        worker.process.stdin.close()
+    except OSError:
+        pass  # what was left to be written has no reader any more
 
 
 def _stop_all(state):
