@@ -271,9 +271,9 @@ def published_run(run: str) -> dict[str, pd.DataFrame] | None:
     """The committed tables of a run, whichever experiment published it; None if there are none."""
     for folder in sorted(published_root().glob("*/metrics.parquet")):
         name = folder.parent.name
-        metrics = _published_table(name, "metrics")
-        if run in set(metrics.run):
-            return {t: _published_table(name, t).query("run == @run") for t in TABLES}
+        if run in set(_published_table(name, "metrics").run):
+            tables = {t: _published_table(name, t) for t in TABLES}
+            return {t: table[table.run == run] for t, table in tables.items()}
     return None
 
 
