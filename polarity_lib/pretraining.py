@@ -26,6 +26,8 @@ from polarity_lib.policy import Policy, build_policy, hidden_states, pack
 from polarity_lib.problems import chain, countdown
 from polarity_lib.results import Damaged, RunFolder, load_tensors, runs_root, save_tensors, say
 
+CHECKPOINT_EVERY = 20  # steps
+
 CORPORA = {
     "countdown": countdown.write_examples,
     "chain_cold": functools.partial(chain.write_examples, styles={"worked": 1.0}),
@@ -50,8 +52,11 @@ def _rate(step: int, start: StartConfig) -> float:
     return start.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, start.steps - warm)))
 
 
-def warm_start(start: StartConfig, device: str = "cpu", progress: bool = True) -> Policy:
+def warm_start(start: StartConfig, folder: RunFolder, device: str = "cpu") -> Policy:
     """Train one base policy: next-token cross-entropy on the answers of a corpus.
+
+    Continues from the folder's checkpoint if there is one, with the same
+    texts in the same order, so that an interruption changes no bit.
 
     Raises:
         ConfigError: unknown corpus or size.
@@ -61,8 +66,15 @@ def warm_start(start: StartConfig, device: str = "cpu", progress: bool = True) -
     model = policy.model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=start.rate, weight_decay=0.01, fused=True)
     rng = np.random.default_rng(derive_seed("corpus", start.corpus, start.seed))
+    first = 0
+    if saved := folder.load_checkpoint():
+        first = saved["step"]
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        rng.bit_generator.state = saved["rng"]
+        say(f"base policy {start.name}: continues at step {first} of {start.steps}")
     began = time.monotonic()
-    for step in range(start.steps):
+    for step in range(first, start.steps):
         packed = _pack_texts(policy, write(start.batch, rng))
         for group in optimizer.param_groups:
             group["lr"] = _rate(step, start)
@@ -72,8 +84,11 @@ def warm_start(start: StartConfig, device: str = "cpu", progress: bool = True) -
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if progress and (step + 1) % 100 == 0:
-            left = (time.monotonic() - began) / (step + 1) * (start.steps - step - 1)
+        if (step + 1) % CHECKPOINT_EVERY == 0:
+            folder.save_checkpoint({"step": step + 1, "model": model.state_dict(),
+                                    "optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state})
+        if (step + 1) % 100 == 0:
+            left = (time.monotonic() - began) / (step + 1 - first) * (start.steps - step - 1)
             say(f"base policy {start.name}: step {step + 1}/{start.steps}, loss {loss.item():.3f}, {left:.0f} s left")
     model.eval()
     return policy
@@ -96,7 +111,8 @@ def base_policy(start: StartConfig, device: str = "cpu", root: Path | None = Non
                 return policy
             except Damaged as error:
                 say(f"{error}; the base policy is made again")
-        policy = warm_start(start, device)
+        policy = warm_start(start, folder, device)
         policy.save(folder.path / "hf")
         save_tensors(path, {k: v.cpu() for k, v in policy.model.state_dict().items()})
+        folder.drop_checkpoint()
     return policy

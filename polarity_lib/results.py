@@ -156,6 +156,9 @@ class RunFolder:
             path.unlink()
             return None
 
+    def drop_checkpoint(self) -> None:
+        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+
     def watch(self, row: dict) -> None:
         """Append one line to metrics.jsonl, for people and live plots only."""
         with _clear_storage_errors(self.path / "metrics.jsonl"):
@@ -173,7 +176,7 @@ class RunFolder:
             write_atomic(self.path / f"{name}.parquet", data)
         done = {"identity": self.identity, "files": sums, "finished": time.strftime("%FT%TZ", time.gmtime())}
         write_atomic(self.path / "done.json", json.dumps(done, indent=1).encode())
-        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+        self.drop_checkpoint()
 
     def load(self) -> dict[str, pd.DataFrame] | None:
         """The finished tables; None if unfinished or damaged (then it is said and cleared)."""
