@@ -8,15 +8,18 @@ Nothing here computes a run. Hours at scale tiny come from timings measured
 once (`run_seconds`); GPU hours at scale paper are an estimate of ours.
 """
 
+import functools
 import hashlib
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from polarity_lib.config import SCALES, ConfigError, RunConfig, StartConfig, choose, content_hash, scale_named
-from polarity_lib.experiments import EXPERIMENTS, Arm, experiment, psr_nsr, published_run
-from polarity_lib.results import ROOT, runs_root
+from polarity_lib.experiments import EXPERIMENTS, Arm, experiment, psr_nsr
+from polarity_lib.results import ROOT, published_root, runs_root
 
 NOTEBOOKS = ROOT / "notebooks"
 FIRST_SUMMARY = 60  # notebooks from this number on read what the earlier ones found
@@ -130,7 +133,13 @@ def is_finished(config: RunConfig, reuse: bool) -> bool:
     """Whether a run needs no computing. (What its files hold is checked when they are loaded.)"""
     if (runs_root() / config.name / "done.json").exists():
         return True
-    return reuse and published_run(config.hash) is not None
+    return reuse and config.hash in published_hashes()
+
+
+@functools.cache
+def published_hashes() -> frozenset[str]:
+    """Runs that are committed in data/results."""
+    return frozenset(run for path in published_root().glob("*/runs.csv") for run in pd.read_csv(path).run)
 
 
 def progress_of(config: RunConfig) -> float:

@@ -65,7 +65,8 @@ def run_study(settings: Settings, cores: int, dry_run: bool = False) -> int:
         status = snakemake(settings, cores, lock=lock)
     summary(settings)
     if status:
-        say("\nSomething above failed. What finished is kept; the same command continues from there.")
+        say("\nstudy: something above failed. What finished is kept; the same command continues from there. "
+            "Snakemake's own account is in .snakemake/log.")
     return status
 
 
@@ -97,7 +98,7 @@ def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None) 
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT),
                "--cores", str(cores), "--nolock", "--rerun-incomplete", "--rerun-triggers", "params",
                "--keep-going", "--scheduler", "greedy"]
-    command += ["--dry-run"] if dry_run else ["--quiet", "host", "progress", "rules", "reason"]
+    command += ["--dry-run"] if dry_run else ["--quiet", "all"]  # jobs speak for themselves
     command += ["--config", *(f"{k}={v}" for k, v in config.items())]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
     keep = (lock.fileno(),) if lock else ()

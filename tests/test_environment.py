@@ -39,7 +39,7 @@ def test_everything_asked_for_is_pinned():
 
 CORE = ("config", "results", "problems", "policy", "pretraining", "rollouts", "rewards", "advantages", "objectives",
         "methods", "diagnostics", "evaluation", "critic", "training", "experiments")
-BARE = {"torch", "transformers", "numpy", "pandas", "polarity_lib", *sys.stdlib_module_names}
+BARE = {"torch", "transformers", "tokenizers", "numpy", "pandas", "polarity_lib", *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize("module", CORE)
