@@ -157,6 +157,7 @@ def plot_redistribution(before_V, after: dict, answers: list[str], right_V):
         ax.set_title(title)
         ax.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("probability of the answer")
+    axes[0, 0].set_ylim(top=1.12 * max(float(max(a)) for a in [before_V, *after.values()]))
     handles = [plt.Rectangle((0, 0), 1, 1, color=RIGHT), plt.Rectangle((0, 0), 1, 1, color=WRONG),
                plt.Rectangle((0, 0), 1, 1, fill=False, ec="#777777", ls=(0, (3, 2)))]
     axes[0, -1].legend(handles, ["right", "wrong", "before"], loc="upper right")
@@ -229,24 +230,24 @@ def plot_estimators(true_K, found: dict, ks, ax=None):
     return ax
 
 
-def plot_directions(probs_V, moves: dict, sampled: int, columns: int = 3):
-    """How each objective moves every logit, one panel each; the sampled token stands apart.
+def plot_directions(probs_V, moves: dict, sampled: int, own_probs: dict | None = None, columns: int = 3):
+    """How each objective moves every logit, one panel each on one scale; the sampled token stands apart.
 
     Args:
         probs_V: [V] probability of each token, written below it.
         moves: title -> [V] change of the logits.
         sampled: which token was sampled.
+        own_probs: title -> [V] for panels on another distribution.
     """
     rows = -(-len(moves) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 2.5 * rows), squeeze=False)
+    fig, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 2.5 * rows), sharey=True, squeeze=False)
     place = np.arange(len(probs_V))
-    ticks = [f"{float(p):.2f}" for p in probs_V]
     for ax, (title, moved_V) in zip(axes.flat, moves.items()):
         moved_V = np.asarray(moved_V, dtype=float)
         bars = ax.bar(place, moved_V, color=[RIGHT if m > 0 else WRONG for m in moved_V], width=0.7)
         bars[sampled].set(ec="black", lw=1.6)
         ax.axhline(0, color="#333333", lw=0.8)
-        ax.set_xticks(place, ticks)
+        ax.set_xticks(place, [f"{float(p):.2g}" for p in (own_probs or {}).get(title, probs_V)])
         ax.get_xticklabels()[sampled].set_weight("bold")
         ax.set_title(title, fontsize=10)
         ax.grid(axis="x", visible=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import transformers
 from IPython.display import HTML, display
 
 from polarity_lib.config import ConfigError, scale_named
@@ -22,6 +23,7 @@ from polarity_lib.figures import RIGHT, WRONG, current_commit
 from polarity_lib.results import ROOT, runs_root, write_atomic
 from polarity_lib.rollouts import Rollouts
 
+transformers.utils.logging.disable_progress_bar()  # saving a tiny policy is not worth a bar
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "matplotlib")
 
 
