@@ -33,10 +33,20 @@ def easy_cases(count, seed=0):
     golds, responses = [], []
     for index in range(count):
         a, b = draw.randint(2, 900), draw.randint(2, 99)
-        gold, right = draw.choice([(f"{a * b}", f"{a * b:,}"), (f"\\frac{{{a}}}{{{b}}}", f"{a}/{b}"), (f"{a / 100}", f"{a / 100}"), (f"-{a}", f"\u2212{a}")])
+        gold, right = draw.choice(
+            [
+                (f"{a * b}", f"{a * b:,}"),
+                (f"\\frac{{{a}}}{{{b}}}", f"{a}/{b}"),
+                (f"{a / 100}", f"{a / 100}"),
+                (f"-{a}", f"\u2212{a}"),
+            ]
+        )
         answer = right if index % 2 else str(a + b + 1)
         golds.append(gold)
-        responses.append(f"Sample {index}. First we take {a} and then {b}. " * 6 + f"Therefore the answer is \\(\\boxed{{{answer}}}\\).")
+        responses.append(
+            f"Sample {index}. First we take {a} and then {b}. " * 6
+            + f"Therefore the answer is \\(\\boxed{{{answer}}}\\)."
+        )
     return golds, responses
 
 
@@ -71,7 +81,12 @@ def measure(name, golds, responses, labels=None):
     correct, peer_wall = peer(golds, responses)
     row = {
         "rows": len(golds),
-        "ours": {"verdicts_per_s": len(golds) / wall, "wall_s": wall, "parent_cpu_s": parent_s, "checking_process_cpu_s_with_start": child_s},
+        "ours": {
+            "verdicts_per_s": len(golds) / wall,
+            "wall_s": wall,
+            "parent_cpu_s": parent_s,
+            "checking_process_cpu_s_with_start": child_s,
+        },
         "peer": {"verdicts_per_s": len(golds) / peer_wall, "wall_s": peer_wall},
         "ratio": peer_wall / wall,
         "same_verdict": sum((label == "correct") == other for label, other in zip(verdicts, correct)) / len(golds),
@@ -81,7 +96,10 @@ def measure(name, golds, responses, labels=None):
         row["labelled"] = len(known)
         row["ours"]["agreement"] = sum((o == "correct") == label for label, o, _p in known) / len(known)
         row["peer"]["agreement"] = sum(p == label for label, _o, p in known) / len(known)
-    print(f"{name}: ours {row['ours']['verdicts_per_s']:.0f}/s, Math-Verify {row['peer']['verdicts_per_s']:.1f}/s, ratio {row['ratio']:.1f}")
+    print(
+        f"{name}: ours {row['ours']['verdicts_per_s']:.0f}/s, "
+        f"Math-Verify {row['peer']['verdicts_per_s']:.1f}/s, ratio {row['ratio']:.1f}"
+    )
     return row
 
 
@@ -111,12 +129,23 @@ def main():
         print("mixed: skipped, POLARITY_TEST_DATA names no folder with responses.jsonl")
     report = {
         "question": "verdicts per second on one checking process, beside Math-Verify on the same texts",
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform(), "load_before": os.getloadavg()[0]},
+        "machine": {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "system": platform.platform(),
+            "load_before": os.getloadavg()[0],
+        },
         "ours": {name: row["ours"] for name, row in results.items()},
         "peer": {name: row["peer"] for name, row in results.items()},
         "ratio": {name: row["ratio"] for name, row in results.items()},
-        "rows": {name: {key: row[key] for key in ("rows", "same_verdict", "labelled") if key in row} for name, row in results.items()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("math-verify", "sympy", "latex2sympy2-extended")}},
+        "rows": {
+            name: {key: row[key] for key in ("rows", "same_verdict", "labelled") if key in row}
+            for name, row in results.items()
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("math-verify", "sympy", "latex2sympy2-extended")},
+        },
     }
     arguments.out.write_text(json.dumps(report, indent=2) + "\n")
     print(f"written: {arguments.out}")

@@ -20,8 +20,18 @@ ROWS = [{"problem": "What is 1+1?", "answer": "2"}, {"problem": "What is 2+2?", 
 @pytest.fixture
 def little_set(tmp_path, monkeypatch):
     """A set of two problems with its own manifest, in a folder of its own."""
-    facts = {"file": "little.jsonl", "licence": "ours", "rows": 2, "pairs_sha256": sets.pairs_hash(ROWS), "source": {"id": "a/b", "configs": ["default"], "split": "test", "form": "problem, answer"}}
-    monkeypatch.setattr(sets, "manifest", lambda: {"little": facts, "unseen": dict(facts, file="unseen.jsonl", rows=None, pairs_sha256=None)})
+    facts = {
+        "file": "little.jsonl",
+        "licence": "ours",
+        "rows": 2,
+        "pairs_sha256": sets.pairs_hash(ROWS),
+        "source": {"id": "a/b", "configs": ["default"], "split": "test", "form": "problem, answer"},
+    }
+    monkeypatch.setattr(
+        sets,
+        "manifest",
+        lambda: {"little": facts, "unseen": dict(facts, file="unseen.jsonl", rows=None, pairs_sha256=None)},
+    )
     monkeypatch.setattr(sets, "FETCHED", tmp_path)
     monkeypatch.delenv("POLARITY_TEST_DATA", raising=False)
 
@@ -35,7 +45,10 @@ def little_set(tmp_path, monkeypatch):
 def test_a_set_is_loaded_in_order_with_gold_and_level(little_set):
     little_set([ROWS[0] | {"level": "Level 3"}, ROWS[1]])
     problems = sets.load_problem_set("little")
-    assert [(p.prompt, p.gold, p.level, p.world) for p in problems] == [("What is 1+1?", "2", 3, "little"), ("What is 2+2?", "4", 0, "little")]
+    assert [(p.prompt, p.gold, p.level, p.world) for p in problems] == [
+        ("What is 1+1?", "2", 3, "little"),
+        ("What is 2+2?", "4", 0, "little"),
+    ]
     assert len({p.key for p in problems}) == 2
     assert len(sets.load_problem_set("little", limit=1)) == 1
 
@@ -92,13 +105,16 @@ def test_livecodebench_is_out_of_scope_and_says_why():
 def test_every_set_of_the_papers_is_in_the_manifest():
     facts = sets.manifest()
     wanted = {
-        "gsm8k", "math500", "math_test", "aime24", "aime25", "amc23", "amc_2022_2023", "minerva_math", "olympiad_bench", "gpqa_diamond",
+        "gsm8k", "math500", "math_test", "aime24", "aime25", "amc23", "amc_2022_2023", "minerva_math", "olympiad_bench",
+        "gpqa_diamond",
         "mmlu_stem", "gaokao_mathqa", "dapo_math_17k", "deepscaler", "math_train", "livecodebench",
     }  # fmt: skip
     assert wanted <= set(facts)
     for name, entry in facts.items():
         assert entry["licence"] and entry["status"], name
-        assert (entry["rows"] is None) == (entry["pairs_sha256"] is None), f"{name}: rows and hash are known together or not at all"
+        assert (entry["rows"] is None) == (entry["pairs_sha256"] is None), (
+            f"{name}: rows and hash are known together or not at all"
+        )
         assert entry.get("out_of_scope") or entry.get("source") or entry["pairs_sha256"], name
         if entry.get("source"):
             assert entry["source"]["form"] in sets.CONVERT, name
@@ -107,24 +123,49 @@ def test_every_set_of_the_papers_is_in_the_manifest():
 
 def test_the_forms_of_the_hub_become_problem_and_answer():
     convert = sets.CONVERT
-    assert convert["gsm8k"]({"question": "q", "answer": "work <<1+1=2>>\n#### 1,234"}) == {"problem": "q", "answer": "1234"}
+    assert convert["gsm8k"]({"question": "q", "answer": "work <<1+1=2>>\n#### 1,234"}) == {
+        "problem": "q",
+        "answer": "1234",
+    }
     assert convert["question, answer"]({"question": "q", "answer": "27.0"})["answer"] == "27"
-    assert convert["math solution"]({"problem": "p", "solution": "so \\boxed{\\frac{1}{2}}.", "level": "Level 2", "type": "Algebra"})["answer"] == "\\frac{1}{2}"
+    assert (
+        convert["math solution"](
+            {"problem": "p", "solution": "so \\boxed{\\frac{1}{2}}.", "level": "Level 2", "type": "Algebra"}
+        )["answer"]
+        == "\\frac{1}{2}"
+    )
     assert convert["olympiad"]({"question": "q", "final_answer": ["1", "2"]})["answer"] == "1,2"
     row = convert["mmlu"]({"question": "Which?", "choices": ["w", "x", "y", "z"], "answer": 2})
     assert row == {"problem": "Which?\n(A) w\n(B) x\n(C) y\n(D) z", "answer": "C"}
-    agieval = convert["agieval"]({"query": "Q: Which? Answer Choices: (A)1 (B)2\nA: ...", "choices": ["(A)1", "(B)2"], "gold": [1]})
+    agieval = convert["agieval"](
+        {"query": "Q: Which? Answer Choices: (A)1 (B)2\nA: ...", "choices": ["(A)1", "(B)2"], "gold": [1]}
+    )
     assert agieval == {"problem": "Which?\n(A) 1\n(B) 2", "answer": "B"}
 
 
 def test_the_choices_of_gpqa_have_a_fixed_order_and_the_letter_of_the_right_one():
-    row = {"Question": "Which?", "Correct Answer": "right", "Incorrect Answer 1": "a", "Incorrect Answer 2": "b", "Incorrect Answer 3": "c"}
+    row = {
+        "Question": "Which?",
+        "Correct Answer": "right",
+        "Incorrect Answer 1": "a",
+        "Incorrect Answer 2": "b",
+        "Incorrect Answer 3": "c",
+    }
     first = sets.CONVERT["gpqa"](row)
     assert first == sets.CONVERT["gpqa"](dict(reversed(row.items())))
     assert f"({first['answer']}) right" in first["problem"]
 
 
-@pytest.mark.parametrize("solution, answer", [("\\boxed{3}", "3"), ("\\boxed 3$", "3"), ("none", ""), ("\\boxed{1} then \\boxed{a{b}c}", "a{b}c"), ("\\boxed{open", "")])
+@pytest.mark.parametrize(
+    "solution, answer",
+    [
+        ("\\boxed{3}", "3"),
+        ("\\boxed 3$", "3"),
+        ("none", ""),
+        ("\\boxed{1} then \\boxed{a{b}c}", "a{b}c"),
+        ("\\boxed{open", ""),
+    ],
+)
 def test_the_last_box_of_a_solution(solution, answer):
     assert sets.last_boxed(solution) == answer
 
@@ -168,11 +209,26 @@ def test_hub_rows_come_from_its_parquet_copy(little_set, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda filename, **_place: tmp_path / "part.parquet")
     rows = sets.hub_rows("little")
-    assert [(row["problem"], row["answer"], row["source"]) for row in rows] == [("What is 1+1?", "2", "a/b"), ("What is 2+2?", "4", "a/b")]
+    assert [(row["problem"], row["answer"], row["source"]) for row in rows] == [
+        ("What is 1+1?", "2", "a/b"),
+        ("What is 2+2?", "4", "a/b"),
+    ]
 
 
 @needs_data
-@pytest.mark.parametrize("name, rows", [("gsm8k", 1319), ("math500", 500), ("aime24", 30), ("aime25", 30), ("amc23", 40), ("minerva_math", 272), ("olympiad_bench", 675), ("math_train_sample", 2000)])
+@pytest.mark.parametrize(
+    "name, rows",
+    [
+        ("gsm8k", 1319),
+        ("math500", 500),
+        ("aime24", 30),
+        ("aime25", 30),
+        ("amc23", 40),
+        ("minerva_math", 272),
+        ("olympiad_bench", 675),
+        ("math_train_sample", 2000),
+    ],
+)
 def test_the_real_sets_agree_with_the_manifest(name, rows):
     problems = sets.load_problem_set(name)
     assert len(problems) == rows == sets.manifest()[name]["rows"]

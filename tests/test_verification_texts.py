@@ -79,7 +79,19 @@ def test_plain_reading_decides_what_is_plain_and_leaves_the_rest():
 # ------------------------------------------------------------------ the second checker
 
 
-@pytest.mark.parametrize("one, other", [("\\dfrac{1}{2}", "1/2"), ("x=5", "5"), ("90^\\circ", "90"), ("10,\\!080", "10080"), ("\\text{east}", "east"), (".5", "0.5"), ("15\\mbox{ cm}^2", "15"), ("\\frac12", "\\frac{1}{2}")])
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("\\dfrac{1}{2}", "1/2"),
+        ("x=5", "5"),
+        ("90^\\circ", "90"),
+        ("10,\\!080", "10080"),
+        ("\\text{east}", "east"),
+        (".5", "0.5"),
+        ("15\\mbox{ cm}^2", "15"),
+        ("\\frac12", "\\frac{1}{2}"),
+    ],
+)
 def test_the_second_checker_has_its_own_normal_form(one, other):
     assert normalised(one) == normalised(other)
 
@@ -92,7 +104,15 @@ def test_the_second_checker_takes_the_last_box_or_number():
 
 def test_both_checkers_side_by_side():
     golds = ["5", "\\frac{1}{2}", "0.25", "(x+1)^2", "25\\%", "\\text{(C)}", "5"]
-    responses = ["\\boxed{5}", "\\boxed{0.5}", "\\boxed{25\\%}", "\\boxed{x^2+2x+1}", "\\boxed{25}", "\\boxed{C}", "I do not know this one."]
+    responses = [
+        "\\boxed{5}",
+        "\\boxed{0.5}",
+        "\\boxed{25\\%}",
+        "\\boxed{x^2+2x+1}",
+        "\\boxed{25}",
+        "\\boxed{C}",
+        "I do not know this one.",
+    ]
     table = disagreement(golds, responses)
     assert list(table["label"]) == ["correct"] * 6 + ["no_answer"]
     assert list(table["second_label"]) == ["correct", "correct", "wrong", "correct", "correct", "correct", "no_answer"]
@@ -109,7 +129,18 @@ def test_an_empty_report_has_no_rate():
 
 @pytest.mark.parametrize(
     "gold, kind",
-    [("5", "whole number"), ("\\frac12", "fraction"), ("0.5", "decimal"), ("25\\%", "number with unit or percent"), ("(C)", "choice"), ("\\text{east}", "words"), ("1,2", "several values"), ("(1,2)", "point or interval"), ("x=y+1", "formula"), ("x=5", "whole number")],
+    [
+        ("5", "whole number"),
+        ("\\frac12", "fraction"),
+        ("0.5", "decimal"),
+        ("25\\%", "number with unit or percent"),
+        ("(C)", "choice"),
+        ("\\text{east}", "words"),
+        ("1,2", "several values"),
+        ("(1,2)", "point or interval"),
+        ("x=y+1", "formula"),
+        ("x=5", "whole number"),
+    ],
 )
 def test_the_kind_of_a_gold_answer(gold, kind):
     assert answer_kind(gold) == kind
@@ -161,7 +192,15 @@ So the answer is 7."""
 def test_a_reasoning_text_is_cut_where_a_reader_would_cut():
     steps = split_steps(REASONING, min_characters=5)
     starts = [step.strip().split("\n")[0][:12] for step in steps]
-    assert starts == ["First, add t", "Wait, I shou", "Alternativel", "1. Take thre", "2. Add four ", "\\[", "```python"]
+    assert starts == [
+        "First, add t",
+        "Wait, I shou",
+        "Alternativel",
+        "1. Take thre",
+        "2. Add four ",
+        "\\[",
+        "```python",
+    ]
     assert join_steps(steps) == REASONING
 
 
@@ -179,7 +218,33 @@ def test_short_pieces_join_their_neighbours():
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from(["\n\n", "\n", "a", ". Wait", "```", "\\[", "\\]", "$$", "1. ", "<think>", "</think>", " ", "\\begin{x}", "\\end{x}", "Step 2", "é\u0301", "\r\n"]), max_size=40), st.integers(0, 30))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "\n\n",
+                "\n",
+                "a",
+                ". Wait",
+                "```",
+                "\\[",
+                "\\]",
+                "$$",
+                "1. ",
+                "<think>",
+                "</think>",
+                " ",
+                "\\begin{x}",
+                "\\end{x}",
+                "Step 2",
+                "é\u0301",
+                "\r\n",
+            ]
+        ),
+        max_size=40,
+    ),
+    st.integers(0, 30),
+)
 def test_joining_gives_any_text_back(parts, min_characters):
     text = "".join(parts)
     assert join_steps(split_steps(text, min_characters)) == text
@@ -192,5 +257,7 @@ def test_joining_gives_recorded_responses_back():
         steps = split_steps(row["response"])
         assert join_steps(steps) == row["response"]
         counts.append(len(steps))
-    long = [count for row, count in zip(recorded(), counts) if len(row["response"]) > 5_000 and "Sky-T1" in row["model"]]
+    long = [
+        count for row, count in zip(recorded(), counts) if len(row["response"]) > 5_000 and "Sky-T1" in row["model"]
+    ]
     assert sum(long) / len(long) > 20, "long reasoning falls into many steps"

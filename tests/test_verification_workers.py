@@ -51,7 +51,13 @@ def test_memory_is_bounded_inside_the_process(pool):
     status = Path(f"/proc/{pool._state.workers[0].process.pid}/limits").read_text()
     line = next(line for line in status.splitlines() if line.startswith("Max address space"))
     assert str(768 * 2**20) in line
-    assert "limit" in pool.run([GREEDY])[0]
+    process = pool._state.workers[0].process
+    reply = pool.run([GREEDY])[0]
+    assert "limit" in reply or reply["result"] is False
+    if process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmPeak"))
+        assert peak_kb <= 768 * 1024
 
 
 def test_closing_ends_the_processes_and_the_pool_still_works(pool):
@@ -110,7 +116,7 @@ def test_it_works_in_a_script_without_a_main_guard_and_leaves_nothing_behind(tmp
 
 
 def test_importing_the_package_brings_no_mathematics():
-    code = "import sys, polarity_lib.verification as v; v.Verdict; print([m for m in ('sympy', 'math_verify', 'latex2sympy2_extended') if m in sys.modules])"
+    code = "import sys, polarity_lib.verification as v; v.Verdict; print(sorted(sys.modules))"
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
     loaded = done.stdout.strip()

@@ -62,9 +62,15 @@ def awkward_rows():
 def test_every_awkward_answer_gets_its_label_and_none_is_accepted_wrongly(verifier):
     rows = awkward_rows()
     verdicts = verifier.verify(
-        [row["gold"] for row in rows], [row["response"] for row in rows], truncated=[row["truncated"] == "true" for row in rows]
+        [row["gold"] for row in rows],
+        [row["response"] for row in rows],
+        truncated=[row["truncated"] == "true" for row in rows],
     )
-    differing = [(row["kind"], row["gold"], row["response"][:60], row["label"], verdict.label) for row, verdict in zip(rows, verdicts) if row["label"] != verdict.label]
+    differing = [
+        (row["kind"], row["gold"], row["response"][:60], row["label"], verdict.label)
+        for row, verdict in zip(rows, verdicts)
+        if row["label"] != verdict.label
+    ]
     assert [row for row in differing if row[-1] == "correct"] == []
     assert len(differing) <= 0.02 * len(rows), differing
 
@@ -82,7 +88,11 @@ def test_the_awkward_table_is_broad_and_gives_its_reasons():
 def test_recorded_responses_agree_with_their_labels_or_are_explained(verifier):
     rows = [json.loads(line) for line in (Path(DATA) / "responses.jsonl").read_text(encoding="utf-8").splitlines()]
     verdicts = verifier.verify([row["gold"] for row in rows], [row["response"] for row in rows])
-    labelled = [(row["id"], row["label"], verdict.is_correct) for row, verdict in zip(rows, verdicts) if row["label"] is not None]
+    labelled = [
+        (row["id"], row["label"], verdict.is_correct)
+        for row, verdict in zip(rows, verdicts)
+        if row["label"] is not None
+    ]
     differing = {name for name, theirs, ours in labelled if theirs != ours}
     assert differing == LABEL_IS_WRONG | NO_FINAL_ANSWER | ANSWERED_ANOTHER_QUESTION_LAST
     false_accepts = {name for name, theirs, ours in labelled if ours and not theirs} - LABEL_IS_WRONG
@@ -154,7 +164,9 @@ def test_lengths_must_agree(verifier):
 
 def test_the_gold_is_shown_as_it_was_understood(verifier):
     verdict = verifier.verify(["10,\\!080"], [boxed("10081")])[0]
-    assert verdict == Verdict("wrong", "10081", "10,080", "the last box: does not equal the gold answer, compared as written")
+    assert verdict == Verdict(
+        "wrong", "10081", "10,080", "the last box: does not equal the gold answer, compared as written"
+    )
 
 
 # ------------------------------------------------------------------ hostile texts
@@ -209,7 +221,9 @@ def test_hostile_texts_are_settled_within_the_limit_and_never_accepted(name, tmp
     verifier = _hostile_verifier()
     clock, processor = time.monotonic(), time.process_time()
     verdict = verifier.verify(["5"], [HOSTILE[name].replace("{marker}", str(marker))])[0]
-    assert time.process_time() - processor < 1.5, "reading happens outside the guarded process: it must be fast by itself"
+    assert time.process_time() - processor < 1.5, (
+        "reading happens outside the guarded process: it must be fast by itself"
+    )
     assert time.monotonic() - clock < 20.0, "the limit of one second, with patience on a loaded machine"
     assert verdict.label in ("wrong", "no_answer", "timed_out")
     assert not marker.exists(), "nothing in a response is evaluated"
@@ -248,9 +262,12 @@ def notations(value: int):
     minus = "" if value >= 0 else "-"
     digits = str(abs(value))
     forms = [
-        minus + digits, f"{value:,}", f"{value:,}".replace(",", "{,}"), f"{value:,}".replace(",", ",\\!"), f"{value:,}".replace(",", "\\,"),
-        f"{minus}{digits}.0", f"\\frac{{{2 * value}}}{{2}}", f"{3 * value}/3", f"{minus}\\${digits}", f"{value}\\text{{ cm}}", f"{minus}0{digits}",
-        f"\\text{{{value}}}", f"x = {value}", f"({value})", f"{value}^\\circ", f"\\mathbf{{{value}}}", f" {value} ", f"\\displaystyle {value}",
+        minus + digits, f"{value:,}", f"{value:,}".replace(",", "{,}"), f"{value:,}".replace(",", ",\\!"),
+        f"{value:,}".replace(",", "\\,"),
+        f"{minus}{digits}.0", f"\\frac{{{2 * value}}}{{2}}", f"{3 * value}/3", f"{minus}\\${digits}",
+        f"{value}\\text{{ cm}}", f"{minus}0{digits}",
+        f"\\text{{{value}}}", f"x = {value}", f"({value})", f"{value}^\\circ",
+        f"\\mathbf{{{value}}}", f" {value} ", f"\\displaystyle {value}",
     ]  # fmt: skip
     return [*forms, f"+{digits}"] if value >= 0 else [*forms, "\u2212" + digits]
 
@@ -313,7 +330,10 @@ def test_a_polynomial_equals_itself_in_any_order_and_differs_from_its_neighbour(
     terms = [f"{c}x^{{{power}}}" for power, c in enumerate(coefficients)]
     forwards, backwards = " + ".join(f"({t})" for t in terms), " + ".join(f"({t})" for t in reversed(terms))
     golds = [forwards, forwards, backwards]
-    labels = [v.label for v in _hostile_verifier().verify(golds, [boxed(backwards), boxed(backwards + " + 1"), boxed(forwards)])]
+    labels = [
+        v.label
+        for v in _hostile_verifier().verify(golds, [boxed(backwards), boxed(backwards + " + 1"), boxed(forwards)])
+    ]
     assert labels == ["correct", "wrong", "correct"]
 
 

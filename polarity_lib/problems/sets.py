@@ -73,7 +73,8 @@ def check_rows(name: str, rows: list[dict]) -> str | None:
     if len(rows) != facts["rows"]:
         return f"{name}: {len(rows)} rows, the manifest says {facts['rows']}"
     if pairs_hash(rows) != facts["pairs_sha256"]:
-        return f"{name}: the hash of its problems and answers differs from the manifest (another edition, or a damaged file)"
+        known = "the hash of its problems and answers differs from the manifest"
+        return f"{name}: {known} (another edition, or a damaged file)"
     return None
 
 
@@ -102,7 +103,9 @@ def read_jsonl(path: Path) -> list[dict]:
             row = json.loads(line)
             row["problem"], row["answer"] = str(row["problem"]), str(row["answer"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ProblemSetError(f"{path}, line {number}: not an object with `problem` and `answer` ({error})") from error
+            raise ProblemSetError(
+                f"{path}, line {number}: not an object with `problem` and `answer` ({error})"
+            ) from error
         rows.append(row)
     return rows
 
@@ -116,7 +119,8 @@ def load_rows(name: str, folder: str | Path | None = None, check: bool = True, d
     if path is None:
         fetching = f"run `make data` (or python -m polarity_lib.problems.sets fetch {name}) where there is network, or "
         raise ProblemSetError(
-            f"{name} is not on this machine: {fetching if facts.get('source') else ''}put {facts['file']} into {folder or FETCHED}."
+            f"{name} is not on this machine: {fetching if facts.get('source') else ''}"
+            f"put {facts['file']} into {folder or FETCHED}."
         )
     rows = read_jsonl(path)
     complaint = check_rows(name, rows)
@@ -140,8 +144,8 @@ def load_problem_set(
         download: fetch the set from the hub, by the id in the manifest, when it is not on this machine.
 
     Returns:
-        Problems with `world` the name of the set, `prompt` the problem text without any template and `gold` the answer as
-        the set writes it, for `verify_math`. `level` is 0 where the set states none.
+        Problems with `world` the name of the set, `prompt` the problem text without any template and `gold`
+        the answer as the set writes it, for `verify_math`. `level` is 0 where the set states none.
 
     Raises:
         ConfigError: unknown name; near misses are listed.
@@ -207,18 +211,32 @@ def _gpqa(row):
 
 
 def _math(row):
-    return {"problem": row["problem"], "answer": last_boxed(row["solution"]), "level": row.get("level"), "subject": row.get("type")}
+    return {
+        "problem": row["problem"],
+        "answer": last_boxed(row["solution"]),
+        "level": row.get("level"),
+        "subject": row.get("type"),
+    }
 
 
 CONVERT: dict[str, Callable[[dict], dict]] = {
-    "problem, answer": lambda row: {"problem": row["problem"], "answer": _whole(row["answer"]), "level": row.get("level")},
+    "problem, answer": lambda row: {
+        "problem": row["problem"],
+        "answer": _whole(row["answer"]),
+        "level": row.get("level"),
+    },
     "question, answer": lambda row: {"problem": row["question"], "answer": _whole(row["answer"])},
-    "gsm8k": lambda row: {"problem": row["question"], "answer": row["answer"].rpartition("####")[2].strip().replace(",", "")},
+    "gsm8k": lambda row: {
+        "problem": row["question"],
+        "answer": row["answer"].rpartition("####")[2].strip().replace(",", ""),
+    },
     "math solution": _math,
     "olympiad": lambda row: {"problem": row["question"], "answer": ",".join(row["final_answer"])},
     "gpqa": _gpqa,
     "mmlu": lambda row: with_choices(row["question"], list(row["choices"]), int(row["answer"])),
-    "agieval": lambda row: with_choices(row["query"].partition("Answer Choices:")[0].removeprefix("Q:"), list(row["choices"]), int(list(row["gold"])[0])),
+    "agieval": lambda row: with_choices(
+        row["query"].partition("Answer Choices:")[0].removeprefix("Q:"), list(row["choices"]), int(list(row["gold"])[0])
+    ),
     "dapo": lambda row: {"problem": row["prompt"], "answer": str(row["solution"])},
 }
 
@@ -249,7 +267,9 @@ def hub_rows(name: str) -> list[dict]:
             for file in wanted:
                 rows.extend(pd.read_parquet(hf_hub_download(filename=file, **place)).to_dict("records"))
     except Exception as error:  # the client raises many types; each means the same to the reader
-        consent = " This set asks you to accept its terms on its page and to log in first." if facts.get("gated") else ""
+        consent = (
+            " This set asks you to accept its terms on its page and to log in first." if facts.get("gated") else ""
+        )
         raise ProblemSetError(f"{name} could not be fetched from {source['id']}: {error}.{consent}") from error
     converted = [CONVERT[source["form"]](row) for row in rows]
     return [{"id": f"{name}/{index:05d}", **row, "source": source["id"]} for index, row in enumerate(converted)]
@@ -269,7 +289,9 @@ def fetch(names: list[str] | None = None, folder: Path = FETCHED) -> list[str]:
     A set that differs from the manifest is kept, with a line saying so: `load_problem_set` will ask for check=False.
     """
     failed = []
-    for name in names or [name for name, facts in manifest().items() if facts.get("source") and not facts.get("out_of_scope")]:
+    for name in names or [
+        name for name, facts in manifest().items() if facts.get("source") and not facts.get("out_of_scope")
+    ]:
         try:
             rows = hub_rows(name)
         except ProblemSetError as error:
@@ -282,7 +304,9 @@ def fetch(names: list[str] | None = None, folder: Path = FETCHED) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m polarity_lib.problems.sets", description="The papers' problem sets.")
+    parser = argparse.ArgumentParser(
+        prog="python -m polarity_lib.problems.sets", description="The papers' problem sets."
+    )
     parser.add_argument("command", choices=["fetch", "list"])
     parser.add_argument("names", nargs="*", help="sets; none for all")
     parsed = parser.parse_args(arguments)

@@ -49,12 +49,18 @@ _ASSISTANT = re.compile(r"<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*ass
 _END_OF_TURN = re.compile(
     r"<\|(?:im_end|endoftext|eot_id|end_of_text|end_of_solution|im_start)\|>|</s>|<\uff5cend\u2581of\u2581sentence\uff5c>"
 )
-_INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>\n]*>>")  # the last: calculator marks of GSM8K
+_INVISIBLE = re.compile(
+    r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>\n]*>>"
+)  # the last: calculator marks of GSM8K
 
 
 def _without_invisible(text):
     pieces = text.split("<!--")  # by hand: a pattern would search to the end for every opening without a closing
-    text = pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:]) if len(pieces) > 1 and "-->" in text else text
+    text = (
+        pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:])
+        if len(pieces) > 1 and "-->" in text
+        else text
+    )
     return _INVISIBLE.sub(" ", text)
 
 
@@ -137,7 +143,9 @@ def _boxes_from_the_end(text):
 
 
 _EMPTY = re.compile(r"\\(?:boxed|fbox|quad|qquad|text)(?![a-z])|[\s{}\\$.,;~]")
-_JOINT = re.compile(r"^[\s$\\()\[\]]*(?:,|;|\band\b|\bor\b|\\text\s*\{\s*(?:and|or)\s*\})[\s$\\()\[\],]*(?:and|or)?[\s$]*(?:[a-zA-Z]\w?\s*=\s*)?[\s$]*$")
+_JOINT = re.compile(
+    r"^[\s$\\()\[\]]*(?:,|;|\band\b|\bor\b|\\text\s*\{\s*(?:and|or)\s*\})[\s$\\()\[\],]*(?:and|or)?[\s$]*(?:[a-zA-Z]\w?\s*=\s*)?[\s$]*$"
+)
 
 
 def _last_boxed(text):
@@ -168,15 +176,24 @@ _STATEMENT = re.compile(
 _CLAUSE = 400  # characters of a sentence that are looked at
 _STATEMENTS = 40  # from the end of the response
 _HEDGE = re.compile(
-    r"^(?:\s|therefore|thus|simply|just|exactly|approximately|about|indeed|still|now|then|equal to|given by|option|choice"
+    r"^(?:\s|therefore|thus|simply|just|exactly|approximately|about|indeed|still|now|then|equal to|given by|option"
+    r"|choice"
     r"|the (?:final |correct )?answer is|is|:|\*|_|,)+",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"(?<![0-9])[.!?](?=\s|$|\*)(?<!p\.m\.)(?<!a\.m\.)|(?<=[0-9])[.!?](?=\s|$|\*)|\n\s*\n|\n(?=\S)")
-_ASIDE = re.compile(r",?\s+\b(?:because|since|which|where|as|when|by|for|after|so|but|if|I hope|assuming|using|per the|in total)\b.*$|,\s+(?=[a-z]{2,}\s+[a-z]{2,}).*$", re.DOTALL)
+_SENTENCE_END = re.compile(
+    r"(?<![0-9])[.!?](?=\s|$|\*)(?<!p\.m\.)(?<!a\.m\.)|(?<=[0-9])[.!?](?=\s|$|\*)|\n\s*\n|\n(?=\S)"
+)
+_ASIDE = re.compile(
+    r",?\s+\b(?:because|since|which|where|as|when|by|for|after|so|but|if|I hope|assuming|using|per the|in total)\b.*$"
+    r"|,\s+(?=[a-z]{2,}\s+[a-z]{2,}).*$",
+    re.DOTALL,
+)
 _DELIMITERS = re.compile(r"\\\(|\\\)|\\\[|\\\]|\$\$|(?<!\\)\$(?!\d[\d,.]*(?:\s|$|\.))")
 _MATH_SPAN = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$([^$]+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-_NUMBER = re.compile(r"[-+\u2212]?\\?\$?\s?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?(?:/\d+)?(?:\s*\\?%|\s*°)?")
+_NUMBER = re.compile(
+    r"[-+\u2212]?\\?\$?\s?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?(?:/\d+)?(?:\s*\\?%|\s*°)?"
+)
 
 
 def _clause(text, start):
@@ -233,7 +250,11 @@ def _stated(text, complete):
 # ------------------------------------------------------------------ conclusions
 
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-_CONCLUDES = re.compile(r"\b(?:so|therefore|thus|hence|is|are|was|has|have|had|get|gets|gives|equals?|by|with|in total|total|will|would|costs?|needs?|earns?|makes?|must)\b|=", re.IGNORECASE)
+_CONCLUDES = re.compile(
+    r"\b(?:so|therefore|thus|hence|is|are|was|has|have|had|get|gets|gives|equals?|by|with|in total"
+    r"|total|will|would|costs?|needs?|earns?|makes?|must)\b|=",
+    re.IGNORECASE,
+)
 
 
 def _concluding_value(text):
@@ -246,7 +267,9 @@ def _concluding_value(text):
         for sentence in reversed(sentences):
             if not re.search(r"\d|\$|\\\(", sentence):
                 continue
-            return _last_value(sentence) if _CONCLUDES.search(sentence) and not sentence.rstrip().endswith("?") else None
+            return (
+                _last_value(sentence) if _CONCLUDES.search(sentence) and not sentence.rstrip().endswith("?") else None
+            )
     return None
 
 
@@ -265,7 +288,12 @@ def _last_value(sentence):
 def _one_line(text):
     """A response that is one short line without prose is its own answer."""
     line = text.strip()
-    if not line or "\n" in line or len(line) > 200 or len(re.findall(r"[A-Za-z]{3,}", re.sub(r"\\[a-zA-Z]+", "", line))) > 2:
+    if (
+        not line
+        or "\n" in line
+        or len(line) > 200
+        or len(re.findall(r"[A-Za-z]{3,}", re.sub(r"\\[a-zA-Z]+", "", line))) > 2
+    ):
         return None
     if re.search(r"\\(?:boxed|fbox)", line) or not re.search(r"\w", line):
         return None

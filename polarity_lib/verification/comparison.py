@@ -29,10 +29,27 @@ Bases
 import re
 from fractions import Fraction
 
-from .exact import Based, Choice, Formula, Grid, MAX_DEPTH, Named, Node, Number, Ordered, Several, Words, as_list, number_alone, read, words_key
+from .exact import (
+    Based,
+    Choice,
+    Formula,
+    Grid,
+    MAX_DEPTH,
+    Named,
+    Node,
+    Number,
+    Ordered,
+    Several,
+    Words,
+    as_list,
+    number_alone,
+    read,
+    words_key,
+)
 
 RELATIVE_TOLERANCE = Fraction(1, 10_000)
 FLOAT_NOISE = Fraction(1, 10**9)
+SMALLEST_STEP = Fraction(1, 10**6)  # noise around a large whole number must not reach anything else
 
 
 def numbers_close(a: Fraction, b: Fraction, digits_a: int | None, digits_b: int | None) -> bool:
@@ -48,7 +65,7 @@ def numbers_close(a: Fraction, b: Fraction, digits_a: int | None, digits_b: int 
         return False
     difference, size = abs(a - b), max(abs(a), abs(b))
     if any(x.denominator == 1 and digits is None for x, digits in ((a, digits_a), (b, digits_b))):
-        return difference <= FLOAT_NOISE * size
+        return a.denominator != b.denominator and difference <= min(FLOAT_NOISE * size, SMALLEST_STEP)
     if difference > RELATIVE_TOLERANCE * size:
         return False
     coarse, fine, digits = (a, b, digits_a) if (digits_a or 10**9) <= (digits_b or 10**9) else (b, a, digits_b)
@@ -137,7 +154,11 @@ def _structures(gold, answer, formula_equal):
         pairs = ((g, a) for rows in zip(gold.rows, answer.rows) for g, a in zip(*rows))
         return _all(equal(g, a, formula_equal) for g, a in pairs)
     kinds = {_kind(gold), _kind(answer)}
-    if len(kinds) == 2 and "formula" not in kinds and not any(isinstance(x, Several) and x.kind == "union" for x in (gold, answer)):
+    if (
+        len(kinds) == 2
+        and "formula" not in kinds
+        and not any(isinstance(x, Several) and x.kind == "union" for x in (gold, answer))
+    ):
         return False
     if "list" in kinds and "formula" in kinds and not _may_be_a_list(gold if _kind(gold) == "formula" else answer):
         return False
@@ -152,7 +173,9 @@ def _kind(node):
 
 
 def _may_be_a_list(formula):
-    return any(mark in formula.text for mark in ("\\pm", "\\mp", "\\cup", "\\in", "{", "<", ">", "\\le", "\\ge", "\\ne"))
+    return any(
+        mark in formula.text for mark in ("\\pm", "\\mp", "\\cup", "\\in", "{", "<", ">", "\\le", "\\ge", "\\ne")
+    )
 
 
 def _ask(gold, answer, formula_equal):
@@ -178,7 +201,7 @@ def _without_order(golds, answers, formula_equal):
     """Each gold value has its own equal answer value, whatever the order."""
     if len(golds) != len(answers):
         return False
-    left, undecided = list(answers), False
+    left, undecided = list(answers), []
     for gold in sorted(golds, key=lambda node: isinstance(node, Formula)):
         match, maybe = None, False
         for index, answer in enumerate(left):
@@ -190,9 +213,11 @@ def _without_order(golds, answers, formula_equal):
         if match is not None:
             left.pop(match)
         elif maybe:
-            undecided = True
+            undecided.append(gold)
         else:
             return False
+    if any(all(equal(gold, answer, formula_equal) is False for gold in undecided) for answer in left):
+        return False
     return None if undecided else True
 
 

@@ -106,16 +106,66 @@ Node = Number | Based | Choice | Words | Several | Ordered | Grid | Named | Form
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SYMBOLS = {
-    "\u2212": "-", "\u2013": "-", "\ufe63": "-", "\uff0d": "-", "\u2010": "-", "\u2011": "-", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "\u22c5": "\\cdot ",
-    "\u00f7": "/", "\u2044": "/", "\u2215": "/", "\u03c0": "\\pi ", "\u221e": "\\infty ", "\u00b0": "^\\circ ", "\u222a": "\\cup ", "\u2229": "\\cap ",
-    "\u2208": "\\in ", "\u2264": "\\le ", "\u2265": "\\ge ", "\u2260": "\\ne ", "\u00b1": "\\pm ", "\u2213": "\\mp ", "\u2248": "\\approx ",
-    "\u03b8": "\\theta ", "\u03b1": "\\alpha ", "\u03b2": "\\beta ", "\u03b3": "\\gamma ", "\u03bb": "\\lambda ", "\u03bc": "\\mu ", "\u03c9": "\\omega ",
-    "\u03c6": "\\phi ", "\u03c4": "\\tau ", "\u03c3": "\\sigma ", "\u2211": "\\sum ", "\u20ac": "\\text{euros}", "\u00a3": "\\text{pounds}", "\u2220": "\\angle ",
-    "\u2205": "\\emptyset ", "\u211d": "\\mathbb{R}", "\u27e8": "(", "\u27e9": ")", "\u3008": "(", "\u3009": ")", "\uff0c": ",", "\u3001": ",",
-    "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u3000": " ", "\u2032": "'", "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"',
+    "\u2212": "-",
+    "\u2013": "-",
+    "\ufe63": "-",
+    "\uff0d": "-",
+    "\u2010": "-",
+    "\u2011": "-",
+    "\u00d7": "\\times ",
+    "\u00b7": "\\cdot ",
+    "\u22c5": "\\cdot ",
+    "\u00f7": "/",
+    "\u2044": "/",
+    "\u2215": "/",
+    "\u03c0": "\\pi ",
+    "\u221e": "\\infty ",
+    "\u00b0": "^\\circ ",
+    "\u222a": "\\cup ",
+    "\u2229": "\\cap ",
+    "\u2208": "\\in ",
+    "\u2264": "\\le ",
+    "\u2265": "\\ge ",
+    "\u2260": "\\ne ",
+    "\u00b1": "\\pm ",
+    "\u2213": "\\mp ",
+    "\u2248": "\\approx ",
+    "\u03b8": "\\theta ",
+    "\u03b1": "\\alpha ",
+    "\u03b2": "\\beta ",
+    "\u03b3": "\\gamma ",
+    "\u03bb": "\\lambda ",
+    "\u03bc": "\\mu ",
+    "\u03c9": "\\omega ",
+    "\u03c6": "\\phi ",
+    "\u03c4": "\\tau ",
+    "\u03c3": "\\sigma ",
+    "\u2211": "\\sum ",
+    "\u20ac": "\\text{euros}",
+    "\u00a3": "\\text{pounds}",
+    "\u2220": "\\angle ",
+    "\u2205": "\\emptyset ",
+    "\u211d": "\\mathbb{R}",
+    "\u27e8": "(",
+    "\u27e9": ")",
+    "\u3008": "(",
+    "\u3009": ")",
+    "\uff0c": ",",
+    "\u3001": ",",
+    "\u00a0": " ",
+    "\u202f": " ",
+    "\u2009": " ",
+    "\u3000": " ",
+    "\u2032": "'",
+    "\u2019": "'",
+    "\u2018": "'",
+    "\u201c": '"',
+    "\u201d": '"',
 }
 _VULGAR = {c: unicodedata.normalize("NFKD", c).split("\u2044") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"}
-_UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
+_UNICODE = re.compile(
+    "|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])"
+)
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -129,9 +179,16 @@ def _from_unicode(match):
     return _SYMBOLS.get(text) or "^{" + text.translate(_SUPERSCRIPTS) + "}"
 
 
-_WRAPPERS = re.compile(r"\\(?:mbox|textrm|textbf|textit|textsf|textnormal|mathrm|mathbf|mathit|mathsf|bf|rm|emph|bold|boldsymbol|operatorname)\s*(?=\{)")
+_WRAPPERS = re.compile(
+    r"\\(?:mbox|textrm|textbf|textit|textsf|textnormal|mathrm|mathbf|mathit|mathsf|bf|rm|emph|bold|boldsymbol|operatorname)\s*(?=\{)"
+)
 _SIMPLE = [
-    (re.compile(r"(?<!\\)\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|nolimits|quad|qquad|hfill|,|!|;|:|>|\s)(?![a-zA-Z])"), " "),
+    (
+        re.compile(
+            r"(?<!\\)\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|nolimits|quad|qquad|hfill|,|!|;|:|>|\s)(?![a-zA-Z])"
+        ),
+        " ",
+    ),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\(?:lbrace|\{)"), "\\\\{"),
     (re.compile(r"\\(?:rbrace|\})"), "\\\\}"),
@@ -160,7 +217,15 @@ _SINGLE_LETTER_TEXT = re.compile(r"\\text\s*\{([a-zA-Z])\}(?=\s*[_^(]|\s*=)|\\te
 
 @lru_cache(maxsize=8192)
 def tidy(text: str) -> str:
-    """One notation for the many ways of writing the same thing; changes no meaning."""
+    """One notation for the many ways of writing the same thing; changes no meaning, and nothing when done twice."""
+    for _round in range(6):
+        before, text = text, _tidy_once(text)
+        if text == before:
+            break
+    return text
+
+
+def _tidy_once(text):
     if not text.isascii():
         text = _UNICODE.sub(_from_unicode, _INVISIBLE.sub("", text))
         text = unicodedata.normalize("NFKC", text)
@@ -215,7 +280,9 @@ def _decimal(text):
 def _number_value(m):
     """Value and significant digits of a match of `_NUMBER`, or None where it is not a number after all."""
     if m["whole"] or m["whole2"]:
-        whole, top, bottom = (int(m[a] or m[b]) for a, b in (("whole", "whole2"), ("mtop", "mtop2"), ("mbottom", "mbottom2")))
+        whole, top, bottom = (
+            int(m[a] or m[b]) for a, b in (("whole", "whole2"), ("mtop", "mtop2"), ("mbottom", "mbottom2"))
+        )
         return (Fraction(whole) + Fraction(top, bottom), None) if bottom else None
     if m["top"] or m["stop"]:
         top, bottom = _decimal(m["top"] or m["stop"]), _decimal(m["bottom"] or m["sbottom"])
@@ -245,14 +312,36 @@ _UNIT_WORD = (
 _UNIT = re.compile(
     rf"^(?:\s*(?:\\text\s*\{{[^{{}}]*\}}|(?<![a-zA-Z\\]){_UNIT_WORD}(?![a-zA-Z])|[/\-]|\\cdot(?=\s*\\text)|\^\s*\{{?\s*-?[0-9](?:\s*\}})?|\((?=\s*[a-z])|\)))+\s*$"
 )
-_PERCENT = re.compile(r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL)
+_PERCENT = re.compile(
+    r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL
+)
 _SYNONYMS = [
-    (r"\\text|[{}$()\s^.\\]", " "), (r"\bsq(?:uare)?\b", "square"), (r"\bcu(?:bic)?\b", "cubic"),
-    (r"\bunits?\b", ""), (r"\bcent(?:i)?met(?:er|re)s?\b", "cm"), (r"\bmillimet(?:er|re)s?\b", "mm"), (r"\bkilomet(?:er|re)s?\b", "km"),
-    (r"\bmet(?:er|re)s?\b", "m"), (r"\b(?:inch(?:es)?)\b", "in"), (r"\b(?:feet|foot)\b", "ft"), (r"\byards?\b", "yd"), (r"\bmiles?\b", "mi"),
-    (r"\bkilograms?\b", "kg"), (r"\bgrams?\b", "g"), (r"\blit(?:er|re)s?\b", "l"), (r"\b(?:seconds?|secs?)\b", "s"), (r"\b(?:minutes?|mins?)\b", "min"),
-    (r"\b(?:hours?|hrs?)\b", "h"), (r"\b(?:dollars?|usd)\b", "dollar"), (r"\bdeg(?:rees?)?\b", "degree"), (r"\brad(?:ians?)?\b", "rad"),
-    (r"\bper\b", "/"), (r"\bsquare\s+(\w+)", r"\1 2"), (r"\bcubic\s+(\w+)", r"\1 3"), (r"\b(?:of|the|in total|total|exactly|long|wide|tall|old)\b", ""), (r"(?<=[a-z]{3})s\b", ""),
+    (r"\\text|[{}$()\s^.\\]", " "),
+    (r"\bsq(?:uare)?\b", "square"),
+    (r"\bcu(?:bic)?\b", "cubic"),
+    (r"\bunits?\b", ""),
+    (r"\bcent(?:i)?met(?:er|re)s?\b", "cm"),
+    (r"\bmillimet(?:er|re)s?\b", "mm"),
+    (r"\bkilomet(?:er|re)s?\b", "km"),
+    (r"\bmet(?:er|re)s?\b", "m"),
+    (r"\b(?:inch(?:es)?)\b", "in"),
+    (r"\b(?:feet|foot)\b", "ft"),
+    (r"\byards?\b", "yd"),
+    (r"\bmiles?\b", "mi"),
+    (r"\bkilograms?\b", "kg"),
+    (r"\bgrams?\b", "g"),
+    (r"\blit(?:er|re)s?\b", "l"),
+    (r"\b(?:seconds?|secs?)\b", "s"),
+    (r"\b(?:minutes?|mins?)\b", "min"),
+    (r"\b(?:hours?|hrs?)\b", "h"),
+    (r"\b(?:dollars?|usd)\b", "dollar"),
+    (r"\bdeg(?:rees?)?\b", "degree"),
+    (r"\brad(?:ians?)?\b", "rad"),
+    (r"\bper\b", "/"),
+    (r"\bsquare\s+(\w+)", r"\1 2"),
+    (r"\bcubic\s+(\w+)", r"\1 3"),
+    (r"\b(?:of|the|in total|total|exactly|long|wide|tall|old)\b", ""),
+    (r"(?<=[a-z]{3})s\b", ""),
 ]
 _SYNONYMS = [(re.compile(pattern), replacement) for pattern, replacement in _SYNONYMS]
 
@@ -304,11 +393,19 @@ def number_alone(number: Number) -> str:
 
 _TEXT_ONLY = re.compile(r"^\\text\s*\{([^{}]*)\}\.?$")
 _CHOICE = re.compile(r"^(?:\\text\s*\{)?\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*([A-J])\s*\)?\s*\}?\s*\)?\s*[.:]?\s*\}?$")
-_LABELLED = re.compile(r"^(?:\\text\s*\{\s*\(?([A-J])\)?[.:]?\s*\}|\(([A-J])\)|([A-J])[).:])\s*[:.]?\s*(\S.*)$", re.DOTALL)
+_LABELLED = re.compile(
+    r"^(?:\\text\s*\{\s*\(?([A-J])\)?[.:]?\s*\}|\(([A-J])\)|([A-J])[).:])\s*[:.]?\s*(\S.*)$", re.DOTALL
+)
 _WORDS = re.compile(r"^[A-Za-z][A-Za-z0-9 .,:;'\"!?\-/&]*$")
-_NUMBER_WORDS = {w: i for i, w in enumerate(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split()
-)}
+_NUMBER_WORDS = {
+    w: i
+    for i, w in enumerate(
+        (
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+            "fifteen sixteen seventeen eighteen nineteen twenty"
+        ).split()
+    )
+}
 _BASES = {w: i for w, i in _NUMBER_WORDS.items() if 2 <= i <= 20}
 
 
@@ -327,7 +424,11 @@ def read_choice(text: str) -> Choice | None:
     match = _LABELLED.match(text)
     if match:
         return Choice(match[1] or match[2] or match[3], text, read(match[4]))
-    match = re.match(r"^\(([a-j])\)$|^(?:\\text\s*\{\s*)?(?:option|choice|answer)\s*:?\s*\(?([A-Ja-j])\)?\s*\}?$", text, re.IGNORECASE)
+    match = re.match(
+        r"^\(([a-j])\)$|^(?:\\text\s*\{\s*)?(?:option|choice|answer)\s*:?\s*\(?([A-Ja-j])\)?\s*\}?$",
+        text,
+        re.IGNORECASE,
+    )
     return Choice((match[1] or match[2]).upper(), text) if match else None
 
 
@@ -358,7 +459,8 @@ _FUNCTION = r"\s*(?:\^\s*\{?-1\}?)?\s*\([^()=]{1,20}\)"
 _SUBSCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\w))?"
 _NAME = re.compile(
     rf"^(?P<name>\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*\)"  # (x, y)
-    rf"|(?:\\(?:angle|triangle|overline|text|vec|hat|bar)\s*)?\{{?[A-Za-z]{{1,4}}'?\}}?{_SUBSCRIPT}(?:{_FUNCTION})?"  # x, AB, \angle ABC, S_{{10}}, f(x)
+    # x, AB, \angle ABC, S_{10}, f(x)
+    rf"|(?:\\(?:angle|triangle|overline|text|vec|hat|bar)\s*)?\{{?[A-Za-z]{{1,4}}'?\}}?{_SUBSCRIPT}(?:{_FUNCTION})?"
     rf"|\\[a-zA-Z]+{_SUBSCRIPT}(?:{_FUNCTION})?"  # \theta_1, \Phi(s)
     rf"|[a-zA-Z](?:\s*[+]\s*[a-zA-Z])+"  # m + n + p
     rf"|[A-Za-z][A-Za-z ]{{2,30}})"  # area of the square
@@ -445,7 +547,9 @@ def _read_text(text):
         return _number_word(plain)
     clock = re.fullmatch(r"\d{1,2}:\d\d(?:\s*[ap]\.?m\.?)?", plain, re.IGNORECASE)
     has_word = re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{4,}", plain) or plain.lower() in ("yes", "no")
-    if clock or (has_word and "\\" not in plain and _WORDS.match(plain) and not re.search(r"=|\band\b|\bor\b|,", plain)):
+    if clock or (
+        has_word and "\\" not in plain and _WORDS.match(plain) and not re.search(r"=|\band\b|\bor\b|,", plain)
+    ):
         return Words(words_key(plain), text)
     return None
 
@@ -505,7 +609,9 @@ def _plus_minus(text, depth):
     """`a \\pm b` stands for two values. With two signs the reading is unclear: left to the formula."""
     if text.count("\\pm") != 1:
         return None
-    return Several((_read(text.replace("\\pm", "+").lstrip("+ "), depth + 1), _read(text.replace("\\pm", "-"), depth + 1)), text)
+    return Several(
+        (_read(text.replace("\\pm", "+").lstrip("+ "), depth + 1), _read(text.replace("\\pm", "-"), depth + 1)), text
+    )
 
 
 def _read_matrix(matrix, text, depth):
@@ -523,7 +629,11 @@ def _read_matrix(matrix, text, depth):
 def _read_enclosed(opening, inner, closing, text, depth):
     parts = [part.strip() for part in split_top(inner)]
     if opening == "\\{":
-        return _several([p for p in parts if p], text, depth) if len(parts) > 1 and "|" not in inner and "\\mid" not in inner and "..." not in inner else Formula(text)
+        return (
+            _several([p for p in parts if p], text, depth)
+            if len(parts) > 1 and "|" not in inner and "\\mid" not in inner and "..." not in inner
+            else Formula(text)
+        )
     if len(parts) == 1:
         return _read(inner, depth + 1) if opening + closing == "()" else Formula(text)
     if len(parts) > MAX_ITEMS or not all(parts):
@@ -531,7 +641,9 @@ def _read_enclosed(opening, inner, closing, text, depth):
     return Ordered(opening + closing, tuple(_read(part, depth + 1) for part in parts), text)
 
 
-_FORMULA_UNIT = re.compile(r"^(.*?[^\s\\])\s*((?:\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?(?:\s*(?:/|\\cdot))?\s*){1,4})$", re.DOTALL)
+_FORMULA_UNIT = re.compile(
+    r"^(.*?[^\s\\])\s*((?:\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?(?:\s*(?:/|\\cdot))?\s*){1,4})$", re.DOTALL
+)
 
 
 def _read_formula(text):

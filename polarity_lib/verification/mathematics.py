@@ -168,7 +168,9 @@ def _first_verdict(gold, response, truncated):
     if answer == gold.strip():
         return Verdict("correct", answer, understood, f"{found.how}: the same text as the gold answer")
     if len(answer) > MAX_ANSWER_CHARACTERS:
-        return Verdict("wrong", answer[:80] + "...", understood, f"{found.how}: {len(answer):,} characters, too long for an answer")
+        return Verdict(
+            "wrong", answer[:80] + "...", understood, f"{found.how}: {len(answer):,} characters, too long for an answer"
+        )
     if too_deep(answer):
         return Verdict("wrong", answer[:80], understood, f"{found.how}: brackets nested too deeply for an answer")
     result = compare(gold, answer) if len(gold) <= MAX_ANSWER_CHARACTERS else False

@@ -54,8 +54,30 @@ def second_answer(response: str) -> str | None:
 
 # ------------------------------------------------------------------ normalising
 
-_DROP = ("\\!", "\\,", "\\;", "\\:", "\\ ", "\\left", "\\right", "\\$", "$", "\\%", "%", "^\\circ", "^{\\circ}", "\\displaystyle", "\\(", "\\)", "\\[", "\\]", "\\quad")
-_UNITS = re.compile(r"(?<=.)(?:\\text|\\mbox|\\mathrm)\{\s*(?:[a-z.]+\s*)+\}(?:\^\{?\d\}?)?$|(?<=\d)\s*(?:degrees?|dollars?|cents?|units?|cm|km|mm|inches|feet|meters?|percent|hours?|minutes?|seconds?)$")
+_DROP = (
+    "\\!",
+    "\\,",
+    "\\;",
+    "\\:",
+    "\\ ",
+    "\\left",
+    "\\right",
+    "\\$",
+    "$",
+    "\\%",
+    "%",
+    "^\\circ",
+    "^{\\circ}",
+    "\\displaystyle",
+    "\\(",
+    "\\)",
+    "\\[",
+    "\\]",
+    "\\quad",
+)
+_UNITS = re.compile(
+    r"(?<=.)(?:\\text|\\mbox|\\mathrm)\{\s*(?:[a-z.]+\s*)+\}(?:\^\{?\d\}?)?$|(?<=\d)\s*(?:degrees?|dollars?|cents?|units?|cm|km|mm|inches|feet|meters?|percent|hours?|minutes?|seconds?)$"
+)
 
 
 def normalised(answer: str) -> str:
@@ -108,7 +130,23 @@ _TOKEN = re.compile(r"\\[a-zA-Z]+|\d+\.?\d*|\.\d+|[a-zA-Z]|[-+*/^_!(){}\[\],|]|\
 class _Reader:
     """Recursive descent over tokens; builds sympy objects, evaluates nothing. Unknown notation: ValueError."""
 
-    FUNCTIONS = ("sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "exp")
+    FUNCTIONS = (
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "ln",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "exp",
+    )
 
     def __init__(self, text):
         import sympy
@@ -237,7 +275,21 @@ class _Reader:
             return function(self.power())
         if name in ("infty",):
             return s.oo
-        if name in ("alpha", "beta", "gamma", "theta", "phi", "omega", "lambda", "mu", "sigma", "tau", "rho", "hbar", "delta"):
+        if name in (
+            "alpha",
+            "beta",
+            "gamma",
+            "theta",
+            "phi",
+            "omega",
+            "lambda",
+            "mu",
+            "sigma",
+            "tau",
+            "rho",
+            "hbar",
+            "delta",
+        ):
             return self.subscripted(name)
         raise ValueError(f"unknown command {name}")
 
@@ -265,15 +317,25 @@ def _entries(text):
     """Brackets and entries; a bare list is sorted as text, the tradition's way with order."""
     if len(text) > 2 and text[0] in "([" and text[-1] in ")]" and "," in text:
         return text[0] + text[-1], text[1:-1].split(",")
-    text = text.replace("\\{", "").replace("\\}", "").replace("and", ",").replace("or", ",") if "," in text or "and" in text else text
+    text = (
+        text.replace("\\{", "").replace("\\}", "").replace("and", ",").replace("or", ",")
+        if "," in text or "and" in text
+        else text
+    )
     return "", sorted(text.split(",")) if "," in text else [text]
 
 
 # ------------------------------------------------------------------ verdicts and the report
 
 
-def second_verdicts(golds: Sequence, responses: Sequence[str], *, truncated: Sequence | None = None, verifier: MathVerifier | None = None) -> list[Verdict]:
-    """The second checker's verdicts, in order; same labels as `verify_math`, its sympy step in the same guarded processes."""
+def second_verdicts(
+    golds: Sequence,
+    responses: Sequence[str],
+    *,
+    truncated: Sequence | None = None,
+    verifier: MathVerifier | None = None,
+) -> list[Verdict]:
+    """The second checker's verdicts, in order: labels as in `verify_math`, sympy in the same guarded processes."""
     verifier = verifier or shared_verifier()
     truncated = [False] * len(golds) if truncated is None else truncated
     cases, pairs = [], set()
@@ -303,7 +365,9 @@ def _verdict(gold, answer, found, replies):
     return Verdict("correct" if reply["result"] else "wrong", answer, gold, "compared by simplify(a - b)")
 
 
-def math_verify_alone(golds: Sequence, responses: Sequence[str], *, verifier: MathVerifier | None = None) -> list[Verdict]:
+def math_verify_alone(
+    golds: Sequence, responses: Sequence[str], *, verifier: MathVerifier | None = None
+) -> list[Verdict]:
     """Math-Verify as it comes, on the whole response: the baseline that both checkers are measured against.
 
     Its only help is our guard of time and memory. It reads plain expressions with sympy's `parse_expr`: use it on
@@ -315,7 +379,15 @@ def math_verify_alone(golds: Sequence, responses: Sequence[str], *, verifier: Ma
     verdicts = []
     for gold, response in pairs:
         reply = replies[gold, response]
-        label = "timed_out" if "limit" in reply else "correct" if reply["result"] else "no_answer" if reply.get("empty") else "wrong"
+        label = (
+            "timed_out"
+            if "limit" in reply
+            else "correct"
+            if reply["result"]
+            else "no_answer"
+            if reply.get("empty")
+            else "wrong"
+        )
         verdicts.append(Verdict(label, None, gold, reply.get("limit", "Math-Verify on the whole response")))
     return verdicts
 
@@ -328,13 +400,27 @@ def answer_kind(gold) -> str:
     if isinstance(node, Number):
         if node.percent or node.unit:
             return "number with unit or percent"
-        return "whole number" if node.value.denominator == 1 and node.digits is None else "decimal" if node.digits else "fraction"
+        return (
+            "whole number"
+            if node.value.denominator == 1 and node.digits is None
+            else "decimal"
+            if node.digits
+            else "fraction"
+        )
     names = {Choice: "choice", Words: "words", Several: "several values", Ordered: "point or interval"}
     return names.get(type(node), "formula")
 
 
-def disagreement(golds: Sequence, responses: Sequence[str], *, truncated: Sequence | None = None, verifier: MathVerifier | None = None):
-    """Both checkers side by side, one row per response; needs no model, so stored rollouts can be scored again at any time.
+def disagreement(
+    golds: Sequence,
+    responses: Sequence[str],
+    *,
+    truncated: Sequence | None = None,
+    verifier: MathVerifier | None = None,
+):
+    """Both checkers side by side, one row per response.
+
+    It needs no model, so stored rollouts can be scored again at any time.
 
     Args:
         golds, responses, truncated: as for `verify_math`.
@@ -353,12 +439,32 @@ def disagreement(golds: Sequence, responses: Sequence[str], *, truncated: Sequen
     rows = []
     for gold, one, two in zip(golds, first, second):
         agree = one.is_correct == two.is_correct
-        rows.append({
-            "kind": answer_kind(gold), "gold": str(gold), "label": one.label, "answer": one.answer, "reason": one.reason,
-            "second_label": two.label, "second_answer": two.answer, "second_reason": two.reason, "agree": agree,
-            "difference": "" if agree else "only first accepts" if one.is_correct else "only second accepts",
-        })
-    columns = ["kind", "gold", "label", "answer", "reason", "second_label", "second_answer", "second_reason", "agree", "difference"]
+        rows.append(
+            {
+                "kind": answer_kind(gold),
+                "gold": str(gold),
+                "label": one.label,
+                "answer": one.answer,
+                "reason": one.reason,
+                "second_label": two.label,
+                "second_answer": two.answer,
+                "second_reason": two.reason,
+                "agree": agree,
+                "difference": "" if agree else "only first accepts" if one.is_correct else "only second accepts",
+            }
+        )
+    columns = [
+        "kind",
+        "gold",
+        "label",
+        "answer",
+        "reason",
+        "second_label",
+        "second_answer",
+        "second_reason",
+        "agree",
+        "difference",
+    ]
     table = pd.DataFrame(rows, columns=columns)
     table.attrs["rate"] = float((~table["agree"].astype(bool)).mean()) if len(table) else float("nan")
     return table

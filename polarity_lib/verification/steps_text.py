@@ -23,8 +23,10 @@ import re
 from dataclasses import dataclass
 
 _TURN = (
-    r"(?:But |So |Oh |Hmm,? |No,? )?[Ww]ait\b|Alternatively\b|Hmm\b|Let me (?:re)?-?(?:check|verify|think again|double-check|try|reconsider|re-examine)|"
-    r"Let's (?:verify|check|confirm|double-check)|Actually,|However, |On second thought|Now,? (?:let|I)|Therefore, the (?:final )?answer|(?:\*\*)?Final [Aa]nswer"
+    r"(?:But |So |Oh |Hmm,? |No,? )?[Ww]ait\b|Alternatively\b|Hmm\b|"
+    r"Let me (?:re)?-?(?:check|verify|think again|double-check|try|reconsider|re-examine)|"
+    r"Let's (?:verify|check|confirm|double-check)|Actually,|However, |On second thought|Now,? (?:let|I)|"
+    r"Therefore, the (?:final )?answer|(?:\*\*)?Final [Aa]nswer"
 )
 _BREAK = re.compile(
     r"(?P<paragraph>\n[ \t]*(?:\n[ \t]*)+)"
@@ -66,7 +68,11 @@ def _cuts(text):
     spans = iter([*_protected(text), (len(text), len(text))])
     start, end = next(spans)
     for found in _BREAK.finditer(text):
-        position = found.end() if found["paragraph"] or (found["mark"] and ("/" in found["mark"] or "end_" in found["mark"])) else found.start()
+        position = (
+            found.end()
+            if found["paragraph"] or (found["mark"] and ("/" in found["mark"] or "end_" in found["mark"]))
+            else found.start()
+        )
         while end <= position and end < len(text):
             start, end = next(spans)
         if not start < position < end and 0 < position < len(text):

@@ -65,14 +65,16 @@ def right_by_kind(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def false_verdicts(judged: pd.DataFrame) -> pd.DataFrame:
-    """Per checker: wrong answers it accepted, right answers it refused, as counts and shares of the rows that could be so."""
+    """Per checker: wrong answers it accepted, right ones it refused; counts, and shares of the rows that could be."""
     accept = judged["label"] == "correct"
     rows = {}
     for name in CHECKERS:
         accepted = judged[name] == "correct"
         rows[name] = {
-            "wrongly accepted": int((accepted & ~accept).sum()), "of wrong": float((accepted & ~accept).sum() / (~accept).sum()),
-            "wrongly refused": int((~accepted & accept).sum()), "of right": float((~accepted & accept).sum() / accept.sum()),
+            "wrongly accepted": int((accepted & ~accept).sum()),
+            "of wrong": float((accepted & ~accept).sum() / (~accept).sum()),
+            "wrongly refused": int((~accepted & accept).sum()),
+            "of right": float((~accepted & accept).sum() / accept.sum()),
         }  # fmt: skip
     return pd.DataFrame(rows).T
 
@@ -122,7 +124,7 @@ def flipped(correct_N: Tensor, share: float, accept: bool, seed: int) -> Tensor:
 
 
 def policy_gradient(batch: Batch, advantages_N: Tensor, kept_N: Tensor | None = None) -> Tensor:
-    """[P*V] gradient of mean_n A_n log pi(y_n | x_n) with respect to the logits; rows outside `kept_N` count for nothing."""
+    """[P*V] gradient of mean_n A_n log pi(y_n | x_n) in the logits; rows outside `kept_N` count for nothing."""
     logits_PV = batch.logits_PV.clone().requires_grad_(True)
     prompt_N, answer_N = (x if kept_N is None else x[kept_N] for x in (batch.prompt_N, batch.answer_N))
     logprobs_N = logits_PV.log_softmax(-1)[prompt_N, answer_N]
@@ -137,7 +139,9 @@ def _beside(gradient, clean):
     }
 
 
-def gradient_under_flips(batch: Batch, methods: dict[str, Callable], shares=(0.01, 0.05, 0.10), seeds: int = 20) -> pd.DataFrame:
+def gradient_under_flips(
+    batch: Batch, methods: dict[str, Callable], shares=(0.01, 0.05, 0.10), seeds: int = 20
+) -> pd.DataFrame:
     """What errors of each kind do to the gradient of each method on the same batch.
 
     Args:
@@ -157,11 +161,15 @@ def gradient_under_flips(batch: Batch, methods: dict[str, Callable], shares=(0.0
                     rewards_N = flipped(batch.correct_N, share, accept, seed).double()
                     changed = policy_gradient(batch, advantage(rewards_N, batch.prompt_N))
                     direction = "wrong taken for right" if accept else "right taken for wrong"
-                    rows.append({"method": name, "error": direction, "share": share, "seed": seed, **_beside(changed, clean)})
+                    rows.append(
+                        {"method": name, "error": direction, "share": share, "seed": seed, **_beside(changed, clean)}
+                    )
     return pd.DataFrame(rows)
 
 
-def truncated_two_ways(batch: Batch, methods: dict[str, Callable], shares=(0.05, 0.10, 0.20), seeds: int = 20) -> pd.DataFrame:
+def truncated_two_ways(
+    batch: Batch, methods: dict[str, Callable], shares=(0.05, 0.10, 0.20), seeds: int = 20
+) -> pd.DataFrame:
     """Rollouts cut off by the sampler, counted as wrong or left out, beside the gradient without a cut.
 
     The cut falls on any rollout alike, right or wrong: a right answer that was cut is what separates the two rules.
@@ -178,5 +186,7 @@ def truncated_two_ways(batch: Batch, methods: dict[str, Callable], shares=(0.05,
                 out = advantage(batch.correct_N[kept_N].double(), batch.prompt_N[kept_N])
                 left_out = policy_gradient(batch, out, kept_N)
                 for rule, gradient in (("counted as wrong", as_wrong), ("left out", left_out)):
-                    rows.append({"method": name, "rule": rule, "share": share, "seed": seed, **_beside(gradient, clean)})
+                    rows.append(
+                        {"method": name, "rule": rule, "share": share, "seed": seed, **_beside(gradient, clean)}
+                    )
     return pd.DataFrame(rows)

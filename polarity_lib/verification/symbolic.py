@@ -63,8 +63,11 @@ def parse(text: str):
     latex = normalize_latex(text, _NORMAL)
     try:
         return latex2sympy(
-            latex, is_real=not should_treat_as_complex(latex), convert_degrees=False,
-            normalization_config=None, conversion_config=_CASE_KEPT,
+            latex,
+            is_real=not should_treat_as_complex(latex),
+            convert_degrees=False,
+            normalization_config=None,
+            conversion_config=_CASE_KEPT,
         )
     except (MemoryError, RecursionError):
         raise
@@ -86,7 +89,11 @@ def formula_equal(gold: Formula, answer: Formula) -> bool:
         return _same_expression(left, right, gold, answer)
     if isinstance(left, sympy.Eq) or isinstance(right, sympy.Eq):
         return False
-    return bool(verify(left, right, float_rounding=12, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=None))
+    return bool(
+        verify(
+            left, right, float_rounding=12, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=None
+        )
+    )
 
 
 def _plain(expression):
@@ -151,7 +158,10 @@ def _same_number(left, right, gold, answer):
         return True
     if _infinite(a) or _infinite(b) or not (a.is_real and b.is_real):
         return False
-    digits = [number.digits if isinstance(number, Number) else None for number in (read_number(gold.text), read_number(answer.text))]
+    digits = [
+        number.digits if isinstance(number, Number) else None
+        for number in (read_number(gold.text), read_number(answer.text))
+    ]
     if digits == [None, None]:
         return False
     return numbers_close(Fraction(str(a)), Fraction(str(b)), *digits)
@@ -159,7 +169,12 @@ def _same_number(left, right, gold, answer):
 
 # ------------------------------------------------------------------ symbols
 
-_POSITIVE = (("137/100", "53/20", "311/100"), ("23/10", "17/20", "29/50"), ("7/2", "61/50", "223/100"), ("41/100", "189/50", "157/100"))
+_POSITIVE = (
+    ("137/100", "53/20", "311/100"),
+    ("23/10", "17/20", "29/50"),
+    ("7/2", "61/50", "223/100"),
+    ("41/100", "189/50", "157/100"),
+)
 _MIXED = (("-13/10", "87/50", "-233/100"), ("171/100", "-27/10", "-39/50"), ("-31/10", "-143/100", "119/50"))
 _STEPS = (sympy.floor, sympy.ceiling, sympy.Mod, sympy.factorial, sympy.binomial)
 

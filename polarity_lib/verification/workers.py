@@ -131,7 +131,9 @@ class WorkerPool:
                 selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
             while None in results:
                 self._hand_out(tasks, waiting, selector)
-                busy = [worker.deadline for worker in self._state.workers if not worker.ready or worker.task is not None]
+                busy = [
+                    worker.deadline for worker in self._state.workers if not worker.ready or worker.task is not None
+                ]
                 nearest = min(busy, default=0.0)
                 for key, _events in selector.select(max(0.0, nearest - time.monotonic())):
                     self._receive(key.data, results, selector)
@@ -164,7 +166,11 @@ class WorkerPool:
         program = Path(__file__).with_name("worker_main.py")
         process = subprocess.Popen(
             [sys.executable, str(program), str(self.timeout_s), str(self.memory_mb)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
         )
         return _Worker(process, time.monotonic() + STARTUP_S)
 
