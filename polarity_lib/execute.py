@@ -6,7 +6,6 @@ the defaults.
 
 import ast
 import os
-import sys
 from pathlib import Path
 
 import nbformat
@@ -68,6 +67,18 @@ def _as_type_of(default, name: str, text: str):
     return float(value) if number else value
 
 
+class Relay:
+    """Passes on what the kernel says about its runs, and leaves out Jupyter's own notices."""
+
+    def write(self, text: str) -> None:
+        for line in text.splitlines():
+            if line.strip() and not line.startswith("[IPKernelApp]"):
+                say(line)
+
+    def flush(self) -> None:
+        pass
+
+
 def execute(path: Path, output: Path, parameters: dict) -> None:
     """Execute a notebook; `output` appears when it is complete.
 
@@ -85,7 +96,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     try:
         papermill.execute_notebook(
             str(path), str(part), parameters=parameters, cwd=str(path.parent), progress_bar=False,
-            stderr_file=sys.stderr)  # the progress lines of its runs
+            stderr_file=Relay())
         os.replace(part, output)
     except papermill.PapermillExecutionError:
         os.replace(part, failed)

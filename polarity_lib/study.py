@@ -100,7 +100,9 @@ def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None) 
                "--keep-going", "--scheduler", "greedy"]
     command += ["--dry-run"] if dry_run else ["--quiet", "all"]  # jobs speak for themselves
     command += ["--config", *(f"{k}={v}" for k, v in config.items())]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+    # The notebooks' kernels start elsewhere; they must find this library and this environment's kernel.
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": path}
     keep = (lock.fileno(),) if lock else ()
     process = subprocess.Popen(command, env=environment, pass_fds=keep, stdout=None if dry_run else sys.stderr)
     try:

@@ -196,7 +196,8 @@ def test_paper_gpu_hours_by_hand():
 @pytest.mark.slow
 def test_snakemake_lists_the_jobs_of_the_plan(tmp_path):
     """A dry run of the real Snakefile: one job per arm, one per notebook."""
-    command = [sys.executable, "-m", "polarity_lib", "plan", "--scale", "smoke", "--dry-run", "--only", "10", "--cores", "1"]
+    arguments = ["plan", "--scale", "smoke", "--dry-run", "--only", "10", "--cores", "1"]
+    command = [sys.executable, "-m", "polarity_lib", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ)
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = plan.study_jobs(Settings(scale="smoke", only="10"))
