@@ -184,7 +184,7 @@ class RunFolder:
             return None
         try:
             return self._read()
-        except (Damaged, ValueError, KeyError, OSError) as error:
+        except (Damaged, ValueError, KeyError, TypeError, OSError) as error:  # the file may hold anything
             say(f"{self.path.name}: {error}; this run alone is redone")
             (self.path / "done.json").unlink(missing_ok=True)
             return None

@@ -1,0 +1,83 @@
+"""Base policies: made from a seed, cached, remade when a file is damaged."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from polarity_lib import pretraining
+from polarity_lib.config import ConfigError, StartConfig
+from polarity_lib.policy import build_policy
+from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, base_policy
+from polarity_lib.problems import WORLDS
+from polarity_lib.results import RunFolder
+
+SHORT = StartConfig("countdown", "smoke", steps=2, seed=0, batch=4)
+
+
+def weights(policy):
+    return torch.cat([p.detach().flatten() for p in policy.model.parameters()])
+
+
+def test_the_rate_by_hand():
+    start = StartConfig("countdown", "smoke", steps=100, seed=0, rate=1.0)
+    assert [_rate(step, start) for step in (0, 4)] == pytest.approx([0.2, 1.0])  # warm-up over five steps
+    assert _rate(5, start) == pytest.approx(1.0)
+    assert _rate(52, start) == pytest.approx(0.5 * (1 + math.cos(math.pi * 47 / 95)))
+    assert 0 < _rate(99, start) < 1e-3
+
+
+def test_only_answers_and_their_end_are_learned():
+    policy = build_policy("smoke", 0)
+    packed = _pack_texts(policy, [("12>3:", "1+2"), ("9:", "9")])
+    eos = policy.tokenizer.eos_token_id
+    assert packed.targets_M.tolist() == [*policy.encode("1+2"), eos, *policy.encode("9"), eos]
+
+
+def test_a_seed_decides_a_base_policy(tmp_path):
+    first, again = (base_policy(SHORT, root=tmp_path / name) for name in ("a", "b"))
+    other = base_policy(replace(SHORT, seed=1), root=tmp_path)
+    assert torch.equal(weights(first), weights(again)) and not torch.equal(weights(first), weights(other))
+
+
+def test_a_stopped_warm_start_ends_as_if_never_stopped(tmp_path, monkeypatch, capsys):
+    start, save = replace(SHORT, steps=4), RunFolder.save_checkpoint
+    whole = weights(base_policy(start, root=tmp_path / "whole"))
+    monkeypatch.setattr(pretraining, "CHECKPOINT_EVERY", 1)
+
+    def save_and_stop(folder, payload):
+        save(folder, payload)
+        if payload["step"] == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunFolder, "save_checkpoint", save_and_stop)
+        base_policy(start, root=tmp_path)
+    assert torch.equal(weights(base_policy(start, root=tmp_path)), whole)
+    assert "continues at step 2 of 4" in capsys.readouterr().err
+    assert not (tmp_path / start.name / "checkpoint.pt").exists()
+
+
+def test_a_base_policy_is_made_once_and_again_when_damaged(tmp_path, capsys):
+    made = weights(base_policy(SHORT, root=tmp_path))
+    file = tmp_path / SHORT.name / "weights.pt"
+    written = file.stat().st_mtime_ns
+    assert torch.equal(weights(base_policy(SHORT, root=tmp_path)), made) and file.stat().st_mtime_ns == written
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1  # one flipped bit
+    for damaged in (bytes(raw), raw[: len(raw) // 2], b""):
+        file.write_bytes(damaged)
+        assert torch.equal(weights(base_policy(SHORT, root=tmp_path)), made)
+        assert "damaged (its checksum does not fit); the base policy is made again" in capsys.readouterr().err
+
+
+def test_what_is_unknown_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean 'countdown'"):
+        base_policy(StartConfig("countdow", "smoke", 2, 0), root=tmp_path)
+    with pytest.raises(ConfigError, match="Unknown policy size"):
+        base_policy(StartConfig("countdown", "huge", 2, 0), root=tmp_path)
+
+
+def test_every_world_names_a_corpus():
+    assert {world.corpus for world in WORLDS.values()} <= set(CORPORA)
