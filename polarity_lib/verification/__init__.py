@@ -2,7 +2,13 @@
 
     verdicts.py       the record every checker returns
     worlds.py         exact checkers and step labels of the tiny worlds
-    mathematics.py    real mathematics, in guarded worker processes
+    mathematics.py    real mathematics: the entry
+      answers.py        which text of a response is its final answer
+      exact.py          reading an answer exactly; comparison.py: what equals what
+      symbolic.py       formulas, by Math-Verify and sympy; workers.py: the guarded processes they run in
+    second_opinion.py a second checker, and where the two differ
+    steps_text.py     cutting a reasoning text into steps, exactly
+    study.py          the tables behind notebook 03
 
 Importing this package needs none of the mathematics libraries: `verify_math`
 and its relatives are imported when they are first asked for.
