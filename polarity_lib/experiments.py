@@ -166,8 +166,9 @@ def long_runs(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 def latent(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebook 11: a base that mostly answers at once but can work it out (claim C11)."""
-    arms = {"base": _run(scale, "base", seed, world="chain_latent", steps=0)}
-    return arms | {m: _run(scale, m, seed, world="chain_latent") for m in ("nsr", "psr", "grpo")}
+    fields = {"world": "chain_latent", "start_steps": int(0.7 * scale.start_steps)}
+    arms = {"base": _run(scale, "base", seed, steps=0, **fields)}
+    return arms | {m: _run(scale, m, seed, **fields) for m in ("nsr", "psr", "grpo")}
 
 
 def tuning(scale: Scale, seed: int) -> dict[str, RunConfig]:

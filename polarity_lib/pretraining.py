@@ -5,7 +5,8 @@ Three kinds of text, all from the pretrain split only:
     countdown      correct expressions for three and four digits
     chain_cold     correct step-by-step traces (a cold start)
     chain_zero     mixed formats, part of them without work (a zero-RL start)
-    chain_latent   19 of 20 answers at once, 1 of 20 worked out (claim C11)
+    chain_latent   worked answers first, then 19 of 20 at once and 1 of 20 worked out:
+                   a skill the policy has and seldom uses (claim C11)
 
 Errors of the base policy come from limited training, not from errors planted
 in the text: a policy taught errors samples them on purpose, its greedy
@@ -17,6 +18,7 @@ import functools
 import math
 import time
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import torch
@@ -28,14 +30,21 @@ from polarity_lib.results import Damaged, RunFolder, load_tensors, runs_root, sa
 
 CHECKPOINT_EVERY = 20  # steps
 
-CORPORA = {
-    "countdown": countdown.write_examples,
-    "chain_cold": functools.partial(chain.write_examples, styles={"worked": 1.0}),
-    "chain_zero": functools.partial(
-        chain.write_examples, styles={"worked": 0.5, "checked": 0.2, "direct": 0.3}),
-    "chain_latent": functools.partial(
-        chain.write_examples, styles={"direct": 0.95, "worked": 0.05}, levels=(2, 3, 4), high=15),
+_chain = functools.partial(functools.partial, chain.write_examples)
+_latent = functools.partial(_chain, levels=(2, 3, 4), high=20)
+
+# Each corpus is one or more phases: (share of the steps at which it ends, who writes it).
+CORPORA: dict[str, list[tuple[float, Callable]]] = {
+    "countdown": [(1.0, countdown.write_examples)],
+    "chain_cold": [(1.0, _chain(styles={"worked": 1.0}))],
+    "chain_zero": [(1.0, _chain(styles={"worked": 0.5, "checked": 0.2, "direct": 0.3}))],
+    "chain_latent": [(0.6, _latent(styles={"worked": 1.0})), (1.0, _latent(styles={"direct": 0.95, "worked": 0.05}))],
 }
+
+
+def _writer(corpus: str, share: float) -> Callable:
+    """Who writes the texts at a share (0 to 1) of the warm start."""
+    return next(write for end, write in CORPORA[corpus] if share < end)
 
 
 def _pack_texts(policy: Policy, pairs: list[tuple[str, str]]):
@@ -61,7 +70,7 @@ def warm_start(start: StartConfig, folder: RunFolder, device: str = "cpu") -> Po
     Raises:
         ConfigError: unknown corpus or size.
     """
-    write = CORPORA[choose("corpus", start.corpus, CORPORA)]
+    choose("corpus", start.corpus, CORPORA)
     policy = build_policy(start.size, derive_seed("init", start.seed))
     model = policy.model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=start.rate, weight_decay=0.01, fused=True)
@@ -75,7 +84,7 @@ def warm_start(start: StartConfig, folder: RunFolder, device: str = "cpu") -> Po
         say(f"base policy {start.name}: continues at step {first} of {start.steps}")
     began = time.monotonic()
     for step in range(first, start.steps):
-        packed = _pack_texts(policy, write(start.batch, rng))
+        packed = _pack_texts(policy, _writer(start.corpus, step / start.steps)(start.batch, rng))
         for group in optimizer.param_groups:
             group["lr"] = _rate(step, start)
         logits_MV = model.lm_head(hidden_states(model, packed))

@@ -9,6 +9,7 @@ so there is no generator state to lose.
 
 import contextlib
 import copy
+import functools
 import time
 from dataclasses import dataclass, field
 
@@ -32,7 +33,7 @@ from polarity_lib.rollouts import Rollouts, make_sampler
 from polarity_lib.verification import verify
 
 TOKENS_PER_PASS = 65536  # a larger batch is split; counts are of the whole batch, so nothing changes
-KEPT_ROLLOUTS = 24  # rows of the first and the last batch that stay readable
+READABLE = 6  # rollouts per verdict, of the first and the last batch, that are kept as text
 
 
 @dataclass
@@ -56,15 +57,9 @@ class ProblemStream:
         return chosen
 
 
-_ORDERS: dict = {}
-
-
-def _order(seed: int, epoch: int, size: int):
-    key = (seed, epoch, size)
-    if key not in _ORDERS:
-        _ORDERS.clear()
-        _ORDERS[key] = np.random.default_rng(derive_seed("order", seed, epoch)).permutation(size)
-    return _ORDERS[key]
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, size: int) -> np.ndarray:
+    return np.random.default_rng(derive_seed("order", seed, epoch)).permutation(size)
 
 
 @dataclass
@@ -125,7 +120,7 @@ def prepare(config: RunConfig, device: str) -> Run:
     world = world_named(config.world)
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
-    pool = world.draw("train", config.pool_size, config.seed) if config.pool_size else _all_problems(world)
+    pool = world.draw("train", config.pool_size or world.size("train"), config.seed)
     policy = base_policy(config.start, device)
     parameters = [p for p in policy.model.parameters() if p.requires_grad]
     if config.optimizer == "sgd":
@@ -140,13 +135,6 @@ def prepare(config: RunConfig, device: str) -> Run:
     if "reference_logprobs" in method.needs:
         run.reference = copy.deepcopy(policy.model).requires_grad_(False)
     return run
-
-
-def _all_problems(world) -> list[Problem]:
-    for count in (4000, 1000, 250):
-        with contextlib.suppress(ValueError):
-            return world.draw("train", count, 0)
-    raise ValueError(f"{world.name} has too few training problems")
 
 
 def train(config: RunConfig, folder: RunFolder, device: str | None = None,
@@ -361,7 +349,7 @@ def readable(step: int, rollouts: Rollouts, advantages_NT: Tensor) -> list[dict]
     rows = []
     for i, (problem, text, verdict) in enumerate(zip(rollouts.problems, rollouts.texts, rollouts.verdicts)):
         seen[verdict.label] = seen.get(verdict.label, 0) + 1
-        if seen[verdict.label] <= KEPT_ROLLOUTS // 4:
+        if seen[verdict.label] <= READABLE:
             rows.append({"step": step, "prompt": problem.prompt, "response": text, "label": verdict.label,
                          "reason": verdict.reason, "tokens": int(rollouts.mask_NT[i].sum()), "advantage": float(advantages_NT[i, 0])})
     return rows

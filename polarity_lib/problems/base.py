@@ -25,11 +25,13 @@ class World:
     """A family of problems.
 
     `draw(split, count, seed)` returns distinct problems; the same arguments
-    always give the same list.
+    always give the same list. `size(split)` is how many there are to draw (for a
+    family without end, how many one pass over "fresh" problems holds).
     """
 
     name: str
     draw: Callable[[str, int, int], list[Problem]]
+    size: Callable[[str], int]
     max_new_tokens: int
     corpus: str  # the default text its base policies learn from
     family: str  # which checker judges it

@@ -134,6 +134,7 @@ def _world(name: str, digits: int, low: int = 1, high: int = MAX_TARGET) -> Worl
     return World(
         name=name,
         draw=functools.partial(draw, digits, low, high, name),
+        size=lambda split: len(_problems_by_split(digits, low, high)[split]),
         max_new_tokens=16,
         corpus="countdown",
         family="countdown",
