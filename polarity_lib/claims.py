@@ -124,7 +124,7 @@ def is_ordered(values_SA, arms: list[str]) -> Finding:
         return Finding(interval, "inconclusive", "one seed gives no interval")
     _, up = page_trend(values)
     _, down = page_trend(values[:, ::-1])
-    order = " < ".join(arms)
+    order = " < ".join(f"{arm} ({mean:.1f})" for arm, mean in zip(arms, values.mean(0)))
     if up < 0.05:
         return Finding(interval, "replicated", f"{order}: trend p = {up:.3g}; shown is last minus first")
     if down < 0.05:
