@@ -235,7 +235,7 @@ def _tidy_once(text):
     text = _CONTROL.sub("", text)
     text = _COMMA_THIN.sub(",", text)
     text = _THIN_THOUSANDS.sub("", text)
-    text = text.replace("\\$", "\\DOLLAR ").replace("$", " ").replace("\\DOLLAR ", "$")
+    text = text.replace("\\$", "\\DOLLAR ").replace("$", " ").replace("\\DOLLAR ", "\\$")
     text = re.sub(r"\\[()\[\]]", " ", text)
     text = _WRAPPERS.sub(r"\\text", text)
     for pattern, replacement in _SIMPLE:
@@ -251,7 +251,7 @@ _PLAIN_TEXT = re.compile(r"[-+]?[0-9]+(?:/[0-9]+)?|[a-zA-Z]+")
 _THOUSANDS = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])"
 _DECIMAL = rf"(?:(?:{_THOUSANDS}|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
 _NUMBER = re.compile(
-    rf"(?P<sign>[-+]?)\s*(?P<currency>\$)?\s*(?P<sign2>[-+]?)\s*(?:"
+    rf"(?P<sign>[-+]?)\s*(?P<currency>\\\$)?\s*(?P<sign2>[-+]?)\s*(?:"
     rf"(?P<whole>[0-9]+)\s*\\frac\s*\{{\s*(?P<mtop>[0-9]+)\s*\}}\s*\{{\s*(?P<mbottom>[0-9]+)\s*\}}"
     rf"|(?P<whole2>[0-9]+)\s+(?P<mtop2>[0-9]+)\s*/\s*(?P<mbottom2>[0-9]+)"
     rf"|\\frac\s*\{{\s*(?P<top>[-+]?\s*{_DECIMAL})\s*\}}\s*\{{\s*(?P<bottom>[-+]?\s*{_DECIMAL})\s*\}}"
@@ -385,7 +385,7 @@ def read_number(text: str) -> Number | None:
 
 def number_alone(number: Number) -> str:
     """The text of a number without its currency and unit; a percentage divided by 100."""
-    text = _NUMBER.match(number.text).group().replace("$", "")
+    text = _NUMBER.match(number.text).group().replace("\\$", "")
     return f"({text})/100" if number.percent else text
 
 
@@ -650,7 +650,7 @@ def _read_formula(text):
     match = _FORMULA_UNIT.match(text)
     if match and not re.search(r"\\text|=|<|>|\\[lg]e", match[1]) and match[1].count("{") == match[1].count("}"):
         return Formula(match[1].strip(), unit_key(match[2]))
-    currency = re.match(r"^\$\s*(?=\S)", text)
+    currency = re.match(r"^\\\$\s*(?=\S)", text)
     return Formula(text[currency.end() :], "dollar") if currency else Formula(text)
 
 
