@@ -496,8 +496,7 @@ def plot_verdicts(table: pd.DataFrame):
         ax.plot(row.ours, y, "o", color=colour, ms=5)
     ax.set_yticks(range(len(rows)), [f"{r.claim.removeprefix('PSRNSR-')}  {r.subtest}" for r in rows.itertuples()], fontsize=8)
     ax.axvline(0, color=COLOURS["base"], lw=1)
-    ax.set_xscale("symlog", linthresh=10)
-    ax.set_xlabel("difference with its 95 % interval (points or per cent; linear within ±10)")
+    ax.set_xlabel("difference with its 95 % interval (points or per cent)")
     handles = [plt.Line2D([], [], color=c, lw=3, label=v) for v, c in VERDICT_COLOURS.items() if v in set(rows.verdict)]
     ax.legend(handles=handles, loc="lower right")
     return fig
