@@ -59,7 +59,7 @@ def test_clipping_by_hand():
     ratio = torch.tensor([[1.3, 0.7, 1.3, 0.7, 1.1, 9.0]])
     advantages = torch.tensor([[1.0, 1.0, -1.0, -1.0, 1.0, 1.0]])
     mask = torch.tensor([[1.0, 1, 1, 1, 1, 0]])
-    assert clip_share(ratio.log(), torch.zeros(1, 6), advantages, mask) == pytest.approx(2 / 5)  # the first and the fourth
+    assert clip_share(ratio.log(), torch.zeros(1, 6), advantages, mask) == pytest.approx(2 / 5)  # first, fourth
 
 
 def test_averages_and_norms_by_hand():

@@ -53,7 +53,7 @@ def test_powers_of_two():
 
 
 def test_distinct_right_answers_by_hand():
-    verdicts = [Verdict(label, None, "", "") for label in ("correct", "correct", "wrong", "correct", "correct", "wrong")]
+    verdicts = [Verdict(label, None, "", "") for label in ("correct", "correct", "wrong") * 2]
     assert distinct_right(["a", "a", "b", "a", "b", "c"], verdicts, 3) == 1.5  # {a}; {a, b}
 
 

@@ -22,7 +22,8 @@ def batch(policy):
     """6 x 4 rollouts with verdicts by hand: mixed groups, one all right, one all wrong."""
     problems = training.world_named("countdown3").draw("train", P, 0)
     rollouts = make_sampler(policy).sample(problems, G, "methods")
-    return with_verdicts(rollouts, [1, 0, 0, 0] + [1, 1, 0, 0] + [1, 1, 1, 1] + [0, 0, 0, 0] + [0, 1, 1, 0] + [0, 0, 1, 1])
+    groups = [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]
+    return with_verdicts(rollouts, [right for group in groups for right in group])
 
 
 def with_verdicts(rollouts, rights):

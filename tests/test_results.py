@@ -127,7 +127,8 @@ def flip(file):
 
 @pytest.mark.parametrize(("file", "damage"), [
     ("metrics.parquet", cut), ("metrics.parquet", flip), ("problems.parquet", os.remove),
-    ("done.json", cut), ("done.json", lambda file: file.write_text("[]")), ("done.json", lambda file: file.write_bytes(b"\xff")),
+    ("done.json", cut), ("done.json", lambda file: file.write_text("[]")),
+    ("done.json", lambda file: file.write_bytes(b"\xff")),
 ])  # fmt: skip
 def test_a_damaged_run_is_said_and_alone_redone(file, damage, configure, capsys):
     arms = [Arm("test", m, configure(m, start=SHORT, steps=2), "smoke") for m in ("nsr", "reinforce")]

@@ -64,7 +64,9 @@ def test_the_nucleus_by_hand():
     assert [picked(u, top_p=0.7, logits=shuffled)[0] for u in (0.0, 0.62, 0.63, 0.999)] == [1, 1, 2, 2]
 
 
-@given(st.lists(st.floats(-8, 8), min_size=2, max_size=6), st.floats(0, 1, exclude_max=True, width=32), st.floats(0.1, 1))
+@given(
+    st.lists(st.floats(-8, 8), min_size=2, max_size=6), st.floats(0, 1, exclude_max=True, width=32), st.floats(0.1, 1)
+)
 def test_no_draw_leaves_the_nucleus(logits, uniform, top_p):
     token, logprob, entropy = picked(uniform, top_p=top_p, logits=torch.tensor([logits]))
     probs = torch.tensor(logits).softmax(0)
@@ -85,7 +87,8 @@ def test_prefixes_by_hand():
 
 
 def test_rows_stay_where_they_are_when_nothing_branches():
-    parents, tokens, where = next_prefixes(torch.tensor([0, 1]), torch.tensor([5, 6]), torch.tensor([True, True]), rows=2)
+    alive = torch.tensor([True, True])
+    parents, tokens, where = next_prefixes(torch.tensor([0, 1]), torch.tensor([5, 6]), alive, rows=2)
     assert parents is None and tokens.tolist() == [5, 6] and where.tolist() == [0, 1]
 
 

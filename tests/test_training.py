@@ -1,0 +1,208 @@
+"""The loop: repeatable to the bit, resumable from anywhere, and what its controls do."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from polarity_lib import training
+from polarity_lib.config import ConfigError
+from polarity_lib.problems import world_named
+from polarity_lib.results import RunFolder, without_timings
+from polarity_lib.training import ProblemStream, one_step, prepare, split_rows, train
+
+
+def folder_for(config, root) -> RunFolder:
+    return RunFolder(config.name, config.identity, root)
+
+
+def run(config, root, **options):
+    return train(config, folder_for(config, root), device="cpu", **options)
+
+
+def assert_identical(a, b):
+    """Every table equal to the last bit, timings apart."""
+    assert a.keys() == b.keys() == {"metrics", "problems", "rollouts", "updates"}
+    for name in a:
+        left, right = (without_timings(t[name]) if name == "metrics" else t[name] for t in (a, b))
+        pd.testing.assert_frame_equal(left, right, check_exact=True)
+
+
+VARIANTS = {
+    "reinforce": {},
+    "sgd": {"optimizer": "sgd", "grad_clip": 0.0, "learning_rate": 1e-2},
+    "ppo": {"method": "ppo"},  # carries a critic with its own optimizer
+    "kl": {"method": "grpo", "options": (("kl", 0.1),)},  # carries a reference
+    "minibatches": {"minibatches": 4},  # carries old log-probabilities
+}
+
+
+# ---------------------------------------------------------------- the same numbers, however they are reached
+
+
+def test_a_repeated_run_is_identical_and_another_seed_is_not(configure, tmp_path):
+    first, again = (run(configure(), tmp_path / name) for name in ("a", "b"))
+    assert_identical(first, again)
+    other = run(configure(seed=1), tmp_path / "c")
+    assert not other["updates"].norm.equals(first["updates"].norm)
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_a_run_stopped_anywhere_ends_as_if_never_stopped(variant, configure, tmp_path):
+    config = configure(**variant)
+    whole = run(config, tmp_path / "whole")
+    for stop in (1, 2, 3, 4):  # checkpoints are at 2 and 4
+
+        def interrupt(step, steps, left):
+            if step == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / f"{stop}", watch=interrupt)
+        assert_identical(run(config, tmp_path / f"{stop}"), whole)
+
+
+def test_a_run_stopped_in_its_final_evaluation_keeps_its_training(configure, tmp_path, monkeypatch, capsys):
+    config = configure()
+    whole = run(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "final_evaluation", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / "stopped")
+    assert_identical(run(config, tmp_path / "stopped"), whole)
+    assert "continues at step 4 of 4" in capsys.readouterr().err
+
+
+def test_the_number_of_threads_is_put_back(configure, tmp_path):
+    torch.set_num_threads(2)
+    run(configure(steps=0), tmp_path)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def test_tables_hold_what_happened(configure, tmp_path):
+    config = configure(curve_every=3)
+    tables = run(config, tmp_path)
+    metrics, problems = tables["metrics"], tables["problems"]
+    watched = (folder_for(config, tmp_path).path / "metrics.jsonl").read_text()
+    lines = pd.DataFrame(map(json.loads, watched.splitlines()))
+    assert lines.step.tolist() == tables["updates"].step.tolist() == [0, 1, 2, 3]
+    assert tables["updates"].norm.tolist() == lines["update/norm"].tolist()
+    reward = metrics[metrics.metric == "train/reward"].set_index("step").value
+    # A step metric is the mean since the last curve point: steps 0-2, then step 3 alone.
+    assert reward.to_dict() == pytest.approx({3: lines["train/reward"][:3].mean(), 4: lines["train/reward"][3]})
+    assert metrics[metrics.metric == "validation/pass@1"].step.tolist() == [0, 3, 4]
+    assert set(problems.set) == {"test", "pool"} and (problems.correct <= problems.samples).all()
+    assert (problems[problems.set == "test"].correct.sum() / problems[problems.set == "test"].samples.sum()
+            == pytest.approx(metrics[metrics.metric == "test/pass@1"].value.item()))
+    assert set(tables["rollouts"].step) == {0, 3}
+    assert not metrics.duplicated(["step", "metric"]).any()
+
+
+def test_a_run_of_no_steps_is_its_base(configure, tmp_path):
+    tables = run(configure("base", steps=0), tmp_path)
+    assert len(tables["updates"]) == 0 and set(tables["metrics"].step) == {0}
+    assert "test/pass@1" in set(tables["metrics"].metric)
+
+
+# ---------------------------------------------------------------- refusals, before anything is computed
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"method": "reinforc"}, "Did you mean 'reinforce'"),
+    ({"world": "countdwn3"}, "Did you mean 'countdown3'"),
+    ({"method": "w_reinforce", "options": (("positve_weight", 1.0),)}, "Did you mean 'positive_weight'"),
+    ({"pool_size": 5000}, "has 264 train problems, not 5000"),
+    ({"final_problems": 5000}, "test problems, not 5000"),
+    ({"curve_problems": 5000}, "validation problems, not 5000"),
+])  # fmt: skip
+def test_what_cannot_work_is_refused_before_computing(changes, message, configure, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "base_policy", lambda *a: pytest.fail("a base policy was made"))
+    with pytest.raises(ConfigError, match=message):
+        run(configure(**changes), tmp_path)
+
+
+# ---------------------------------------------------------------- controls
+
+
+def change_after_one_step(config):
+    state = prepare(config, "cpu")
+    before = torch.cat([p.detach().flatten().clone() for p in state.policy.model.parameters()])
+    metrics = one_step(state)
+    return torch.cat([p.detach().flatten() for p in state.policy.model.parameters()]) - before, metrics
+
+
+def test_flipped_verdicts_push_the_other_way(configure):
+    plain = {"optimizer": "sgd", "grad_clip": 0.0, "learning_rate": 1.0}
+    negative, true = change_after_one_step(configure("nsr", **plain))
+    praised, flipped = change_after_one_step(configure("psr", verdicts="flipped", **plain))
+    assert (negative + praised).norm() < 1e-4 * negative.norm()
+    assert true["update/rows_kept"] == flipped["update/rows_kept"] < 64
+    assert true["train/reward"] == flipped["train/reward"]  # what is reported stays true
+
+
+def test_tossed_verdicts_keep_the_number_of_rows(configure):
+    moved, true = change_after_one_step(configure("nsr"))
+    other, tossed = change_after_one_step(configure("nsr", verdicts="tossed"))
+    assert true["update/rows_kept"] == tossed["update/rows_kept"]
+    assert true["train/reward"] == tossed["train/reward"]
+    assert not torch.equal(moved, other)
+    assert true["signal/sign_disagreement"] == 0 < tossed["signal/sign_disagreement"]
+
+
+def test_matched_updates_have_the_size_asked_for(configure, tmp_path):
+    wanted = [0.3, 0.05, 0.01, 0.2]
+    tables = run(configure("psr"), tmp_path, update_sizes=wanted)
+    assert tables["updates"].norm.tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_one_update_per_batch_never_clips_and_four_do(configure):
+    assert one_step(prepare(configure(), "cpu"))["update/clip_share"] == 0
+    run = prepare(configure(minibatches=4, learning_rate=3e-3), "cpu")
+    metrics = one_step(run)
+    assert 0 < metrics["update/clip_share"] < 1 and metrics["update/skipped"] == 0
+
+
+def test_the_critic_learns_what_it_is_asked(configure):
+    run = prepare(configure("ppo", learning_rate=1e-4), "cpu")
+    errors = [one_step(run)["critic/error"] for _ in range(4)]
+    assert np.isfinite(errors).all() and errors[-1] < errors[0]
+
+
+def test_a_kl_term_starts_at_zero_and_then_pulls_back(configure):
+    def two_gradients(**options):
+        run = prepare(configure("grpo", optimizer="sgd", learning_rate=0.5, grad_clip=0.0, **options), "cpu")
+        first = one_step(run)["update/gradient_norm"]
+        return first, one_step(run)["update/gradient_norm"]
+
+    plain, held = two_gradients(), two_gradients(options=(("kl", 1.0),))
+    assert held[0] == pytest.approx(plain[0], rel=1e-4)  # the policy is its own reference, where k3 is flat
+    assert held[1] != pytest.approx(plain[1], rel=1e-3)
+
+
+# ---------------------------------------------------------------- small parts
+
+
+def test_a_pass_over_the_pool_meets_every_problem_once():
+    pool = world_named("countdown3").draw("train", 10, 0)
+    stream = ProblemStream(pool, seed=0)
+    first, second = stream.take(10), stream.take(10)
+    assert sorted(p.key for p in first) == sorted(p.key for p in second) == sorted(p.key for p in pool)
+    assert first != second  # shuffled anew
+    assert ProblemStream(pool, seed=0, position=10).take(10) == second  # all a checkpoint needs
+
+
+def test_without_a_pool_every_training_problem_is_used(configure):
+    assert len(prepare(configure(pool_size=0), "cpu").stream.pool) >= 250
+
+
+def test_rows_are_split_by_their_tokens(monkeypatch):
+    monkeypatch.setattr(training, "TOKENS_PER_PASS", 4)
+    mask = torch.ones(5, 2)
+    pieces = split_rows(torch.tensor([True, True, False, True, True]), mask)
+    assert [p.nonzero()[:, 0].tolist() for p in pieces] == [[0, 1], [3, 4]]
