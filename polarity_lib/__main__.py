@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from polarity_lib.config import ConfigError
-from polarity_lib.results import StorageError, runs_root, say
+from polarity_lib.results import Damaged, StorageError, runs_root, say
 
 
 class Parser(argparse.ArgumentParser):
@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         say(f"error: {error}")
         return 2
-    except StorageError as error:
+    except (StorageError, Damaged) as error:
         say(f"error: {error}")
         return 1
     except KeyboardInterrupt:
