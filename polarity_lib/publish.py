@@ -24,6 +24,7 @@ import pandas as pd
 from polarity_lib.experiments import EXPERIMENTS, TABLES, Arm, experiment
 from polarity_lib.plan import Settings
 from polarity_lib.results import ROOT, Damaged, checksum, published_root, runs_root, say, without_timings, write_atomic
+from polarity_lib.verification.second_worlds import world_disagreement
 
 LARGEST = 1_000_000  # bytes of a committed file
 LIBRARIES = ("torch", "transformers", "numpy", "pandas")
@@ -150,7 +151,8 @@ def _first_replicas(arm: Arm) -> list[Arm]:
 
 
 def run_line(arm: Arm, tables: dict) -> dict:
-    """What a run was, where it was published from, and its seconds of training (evaluation not counted)."""
+    """What a run was, where it was published from, its seconds of training (evaluation not counted), and
+    the share of its stored rollouts on which a second checker differs from the first."""
     config = arm.config
     return {
         "experiment": arm.experiment, "arm": arm.name, "seed": arm.seed, "run": config.hash, "scale": arm.scale,
@@ -160,6 +162,7 @@ def run_line(arm: Arm, tables: dict) -> dict:
         "machine": machine(), "python": platform.python_version(),
         **{library: version(library) for library in LIBRARIES},
         "seconds": round(training_seconds(tables["metrics"]), 1),
+        "checker_disagreement": world_disagreement(config.world, tables["rollouts"]),
     }
 
 

@@ -2,6 +2,7 @@
 
     verdicts.py       the record every checker returns
     worlds.py         exact checkers and step labels of the tiny worlds
+    second_worlds.py  an independent second checker for them
     mathematics.py    real mathematics: the entry
       answers.py        which text of a response is its final answer
       exact.py          reading an answer exactly; comparison.py: what equals what
