@@ -121,7 +121,8 @@ def plot_spectrum(metrics: pd.DataFrame, split: str = "test", ax=None, arms=None
         rows = pd.concat([start.assign(arm="base"), rows[rows.step > 0]])
     rows = rows.assign(k=rows.metric.str.split("@").str[1].astype(int))
     rows = rows.sort_values("step").groupby(["arm", "seed", "k"], sort=False).tail(1)
-    for name, colour in arm_colours(arms or dict.fromkeys(rows.arm)).items():
+    names = list(arms or dict.fromkeys(["base", *metrics.arm]))
+    for name, colour in arm_colours([n for n in names if n in set(rows.arm)]).items():
         table = rows[rows.arm == name].pivot(index="k", columns="seed", values="value").sort_index()
         found = [mean_t(values) for values in table.to_numpy()]
         dashes = (0, (4, 2)) if name == "base" else "-"

@@ -62,7 +62,7 @@ def test_a_value_missing_at_one_step_is_left_out_of_the_mean():
 
 def test_pass_at_k_reads_the_last_step_and_takes_the_base_from_step_zero():
     rows = [{"arm": arm, "seed": 0, "step": step, "metric": f"validation/pass@{k}", "value": value + k / 100}
-            for arm in ("psr", "nsr") for step, value in ((0, 0.1), (60, 0.5)) for k in (1, 2, 4)]
+            for step, value in ((0, 0.1), (60, 0.5)) for arm in ("psr", "nsr") for k in (1, 2, 4)]
     ax = figures.plot_spectrum(pd.DataFrame(rows), "validation")
     lines = {line.get_label(): line for line in ax.lines}
     assert list(lines) == ["base", "PSR (right only)", "NSR (wrong only)"]
