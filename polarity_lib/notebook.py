@@ -101,7 +101,8 @@ def shade_tokens(tokens: list[str], weights, largest: float | None = None, capti
     largest = largest or float(np.abs(weights).max(initial=0.0))
     spans = [_shaded(token, weight, largest) for token, weight in zip(tokens, weights)]
     head = f"<div style='font-size:90%;opacity:.8'>{html.escape(caption)}</div>" if caption else ""
-    return HTML(f"<div style='margin:4px 0 8px'>{head}<div style='font:14px monospace;line-height:1.9'>{''.join(spans)}</div></div>")
+    body = f"<div style='font:14px monospace;line-height:1.9'>{''.join(spans)}</div>"
+    return HTML(f"<div style='margin:4px 0 8px'>{head}{body}</div>")
 
 
 def _shaded(token: str, weight: float, largest: float) -> str:

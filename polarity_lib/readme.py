@@ -30,7 +30,8 @@ def claims_section() -> str:
         first = rows[rows.subtest != ""].iloc[0]
         numbers = ""
         if str(first.low) not in ("", "nan") and name != "PSRNSR-C12":
-            numbers = f"{first.subtest}: {first.theirs or '–'} → {float(first.ours):+.1f} ({float(first.low):+.1f}, {float(first.high):+.1f})"
+            ours, low, high = float(first.ours), float(first.low), float(first.high)
+            numbers = f"{first.subtest}: {first.theirs or '–'} → {ours:+.1f} ({low:+.1f}, {high:+.1f})"
         lines.append(f"| {name} | {CLAIMS[name].says} | {numbers} | **{total.verdict}** ({total.reason}) | {total.notebook} |")
     return "\n".join(lines)
 

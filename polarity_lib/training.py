@@ -213,7 +213,8 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     metrics |= update(run, judged, advantages_NT, keep_N, update_size)
     if run.critic:
         where = rollouts.mask_NT.bool()
-        metrics["critic/error"] = run.critic.fit(judged.extras["hidden"], judged.extras["returns"][where].to(run.policy.device))
+        returns_M = judged.extras["returns"][where].to(run.policy.device)
+        metrics["critic/error"] = run.critic.fit(judged.extras["hidden"], returns_M)
     if run.step in (0, config.steps - 1):
         run.samples += readable(run.step, rollouts, advantages_NT)
     clock["updated"] = time.monotonic()
@@ -270,7 +271,9 @@ def chunk_loss(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor
     mask_NT = rollouts.mask_NT[rows].to(device)
     logprobs_NT, _, _ = token_logprobs(run.policy.model, pack_rows(rollouts, rows), mask_NT, run.config.temperature)
     # The first update of a batch is exactly on-policy: the old log-probabilities are the new ones.
-    old_NT = rollouts.extras["old_logprobs"][rows].to(device) if "old_logprobs" in rollouts.extras else logprobs_NT.detach()
+    old_NT = logprobs_NT.detach()
+    if "old_logprobs" in rollouts.extras:
+        old_NT = rollouts.extras["old_logprobs"][rows].to(device)
     advantages = advantages_NT[rows].to(device)
     extras = {k: v[rows].to(device) for k, v in rollouts.extras.items() if k in run.method.needs}
     loss_NT = run.method.token_loss(logprobs_NT, old_NT, advantages, mask_NT, extras)
@@ -336,7 +339,8 @@ def final_evaluation(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
     test = world.draw("test", config.final_problems, config.seed)
     found, counts = {}, []
     pool = run.stream.pool[:256]
-    for name, problems, samples in (("test", test, config.final_samples), ("pool", pool, min(16, config.final_samples))):
+    for name, problems, samples in (("test", test, config.final_samples),
+                                    ("pool", pool, min(16, config.final_samples))):
         metrics, table = evaluate(run.policy, problems, samples, f"{config.seed}/{name}", config.eval_temperature)
         found |= {f"{name}/{k}": v for k, v in metrics.items()}
         counts.append(table.assign(set=name))
@@ -351,7 +355,8 @@ def readable(step: int, rollouts: Rollouts, advantages_NT: Tensor) -> list[dict]
         seen[verdict.label] = seen.get(verdict.label, 0) + 1
         if seen[verdict.label] <= READABLE:
             rows.append({"step": step, "prompt": problem.prompt, "response": text, "label": verdict.label,
-                         "reason": verdict.reason, "tokens": int(rollouts.mask_NT[i].sum()), "advantage": float(advantages_NT[i, 0])})
+                         "reason": verdict.reason, "tokens": int(rollouts.mask_NT[i].sum()),
+                         "advantage": float(advantages_NT[i, 0])})
     return rows
 
 

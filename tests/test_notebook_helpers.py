@@ -85,7 +85,8 @@ def test_start_and_ends_in_one_table():
 
 def test_the_record_is_plain_json(tmp_path, monkeypatch):
     monkeypatch.setenv("POLARITY_RUNS", str(tmp_path))
-    record = {"a": np.float64(0.5), "b": torch.tensor(2), "c": [np.bool_(True), float("nan")], "d": {"e": "text"}, "f": torch.eye(2)}
+    record = {"a": np.float64(0.5), "b": torch.tensor(2), "c": [np.bool_(True), float("nan")], "d": {"e": "text"},
+              "f": torch.eye(2)}
     path = notebook.save_record(record, "00_tour", "smoke")
     assert path == tmp_path / "notebooks" / "00_tour-smoke.json"
     kept = json.loads(path.read_text())["record"]
