@@ -9,7 +9,7 @@ import torch
 from polarity_lib import pretraining
 from polarity_lib.config import ConfigError, StartConfig
 from polarity_lib.policy import build_policy
-from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, base_policy
+from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, _writer, base_policy
 from polarity_lib.problems import WORLDS
 from polarity_lib.results import RunFolder
 
@@ -79,5 +79,13 @@ def test_what_is_unknown_is_refused(tmp_path):
         base_policy(StartConfig("countdown", "huge", 2, 0), root=tmp_path)
 
 
-def test_every_world_names_a_corpus():
+def test_every_world_names_a_corpus_and_its_phases_cover_the_warm_start():
     assert {world.corpus for world in WORLDS.values()} <= set(CORPORA)
+    for phases in CORPORA.values():
+        ends = [end for end, _ in phases]
+        assert ends == sorted(set(ends)) and ends[-1] == 1.0
+
+
+def test_a_phase_ends_where_it_says():
+    (end, first), (_, last) = CORPORA["chain_latent"]
+    assert [_writer("chain_latent", share) for share in (0.0, end - 1e-9, end, 0.999)] == [first, first, last, last]

@@ -84,16 +84,18 @@ def test_split_shares_cover_everything_once():
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_the_text_of_base_policies_is_right_and_of_its_own_split(corpus):
     family = "countdown" if corpus == "countdown" else "chain"
-    for prompt, answer in CORPORA[corpus](400, np.random.default_rng(0)):
-        verdict = CHECKERS[family](prompt, answer)
-        assert verdict.is_correct, (prompt, answer, verdict)
-        key = f"countdown:{prompt[:-1]}" if family == "countdown" else chain._key(chain.read_question(prompt))
-        assert split_of(key) == "pretrain"
+    for _, write in CORPORA[corpus]:  # every phase
+        for prompt, answer in write(400, np.random.default_rng(0)):
+            verdict = CHECKERS[family](prompt, answer)
+            assert verdict.is_correct, (prompt, answer, verdict)
+            key = f"countdown:{prompt[:-1]}" if family == "countdown" else chain._key(chain.read_question(prompt))
+            assert split_of(key) == "pretrain"
 
 
-def test_latent_text_works_out_one_answer_in_twenty():
-    answers = [a for _, a in CORPORA["chain_latent"](2000, np.random.default_rng(0))]
-    assert sum("=" in a for a in answers) / 2000 == pytest.approx(0.05, abs=0.02)
+def test_latent_text_ends_with_one_worked_answer_in_twenty():
+    (_, first), (_, last) = CORPORA["chain_latent"]
+    worked = [np.mean(["=" in a for _, a in write(2000, np.random.default_rng(0))]) for write in (first, last)]
+    assert worked == [1.0, pytest.approx(0.05, abs=0.02)]
 
 
 def test_wrong_lines_are_followed_by_later_ones():
