@@ -418,17 +418,19 @@ def plot_boundary_map(runs, methods, rates, worlds, metric="test/pass@1", refere
     start = 100 * runs.metrics[(runs.metrics.metric == reference) & (runs.metrics.step == 0)].groupby("arm").value.mean()
     for ax, world in zip(np.atleast_1d(axes), worlds):
         arms = [[f"{world}/{m}/{r:g}" for r in rates] for m in methods]
-        values = np.array([[final[a] for a in row] for row in arms])
+        values = np.array([[final.get(a, np.nan) for a in row] for row in arms])  # a missing run stays blank
         image = ax.imshow(values, cmap="viridis", vmin=0, aspect="auto")
         for y, row in enumerate(arms):
             for x, arm in enumerate(row):
+                if np.isnan(values[y, x]):
+                    continue
                 lost = final[arm] < 0.5 * start[arm]
                 ax.text(x, y, f"{final[arm]:.0f}", ha="center", va="center", weight="bold" if lost else "normal",
-                        color="#ff6b6b" if lost else "white" if values[y, x] < 0.6 * values.max() else "black")
+                        color="#ff6b6b" if lost else "white" if values[y, x] < 0.6 * np.nanmax(values) else "black")
         ax.set_xticks(range(len(rates)), [f"{r:g}" for r in rates])
         ax.set_yticks(range(len(methods)), [arm_label(m) for m in methods])
         ax.set_xlabel("learning rate")
-        ax.set_title(f"{world}: start {start[arms[0][0]]:.0f} %")
+        ax.set_title(f"{world}: start {start[[a for row in arms for a in row if a in start]].mean():.0f} %")
         ax.grid(False)
         fig.colorbar(image, ax=ax, shrink=0.8, label=f"{metric}, %")
     return fig
