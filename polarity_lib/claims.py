@@ -386,7 +386,7 @@ CLAIMS: dict[str, Claim] = {c.name: c for c in (
                 _compare(is_greater, "nsr", "psr", "test/work_shown")),
         Subtest("NSR above PSR at 1", P1, "", _compare(is_greater, "nsr", "psr", P1))), world="chain_latent"),
     Claim("PSRNSR-C12", "The gradients of PSR and NSR, and what an NSR step does to the other tokens.",
-          "", "02", "02_gradients", (), world="one softmax"),
+          "", "02", "02_directions", (), world="one softmax"),
     Claim("PSRNSR-C13", "NSR limits itself: fewer wrong rows, smaller gradients. PSR does not.",
           "psr_nsr", "10", "10_self_limiting", (
         Subtest("NSR rows fall", "signal/rows", "", functools.partial(_change, "nsr", "signal/rows", is_less)),
