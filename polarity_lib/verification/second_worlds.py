@@ -56,6 +56,8 @@ def world_disagreement(world: str, rollouts: pd.DataFrame) -> float:
         A share, NaN if there is no finished rollout.
     """
     check = SECOND[world_named(world).family]
+    if rollouts.empty:  # a run of zero steps keeps none
+        return float("nan")
     done = rollouts[rollouts.label != "truncated"]
     differ = [
         check(row.prompt, row.response) != (row.label == "correct")
