@@ -68,11 +68,11 @@ SECTIONS = {"claims": claims_section, "headline": headline_section, "speed": spe
 def filled(text: str) -> str:
     """The README with every marked part made anew."""
     for name, make in SECTIONS.items():
-        marked = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not marked.search(text):
             raise ValueError(f"README.md has no part marked {name}")
         body = make()
-        text = marked.sub(lambda m: m[1] + body + m[2], text)
+        text = marked.sub(lambda m: m[1] + body + "\n" + m[2], text)
     return text
 
 

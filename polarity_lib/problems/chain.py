@@ -154,7 +154,7 @@ CHAIN_WORLDS = {
         # For base policies that answer at once although they could work it out (claim C11).
         _world("chain_latent", range(2, 5), high=20, corpus="chain_latent"),
         # Out of distribution: larger operands, another surface form.
-        _world("chain_large_operands", range(1, 4), low=31, high=45),
+        _world("chain_large_operands", range(1, 4), low=31, high=60),
         _world("chain_spaced", range(1, 6), write=_spaced),
         # Attack: a remark that must be ignored.
         _world("chain_distractor", range(1, 6), write=_with_distractor),
