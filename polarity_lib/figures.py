@@ -414,7 +414,8 @@ def plot_arms(runs, arms, metrics, titles=None):
 def plot_boundary_map(runs, methods, rates, worlds, metric="test/pass@1", reference="validation/pass@1"):
     """Final accuracy over rate x method, one panel per start; a cell in red lost half of its start's accuracy."""
     fig, axes = plt.subplots(1, len(worlds), figsize=(5.2 * len(worlds), 3.6))
-    final = _final_points(runs, metric).mean()
+    table = _final_points(runs, metric)
+    final = (table.dropna() if len(table.dropna()) else table).mean()  # cells compare over the same seeds
     start = 100 * runs.metrics[(runs.metrics.metric == reference) & (runs.metrics.step == 0)].groupby("arm").value.mean()
     for ax, world in zip(np.atleast_1d(axes), worlds):
         arms = [[f"{world}/{m}/{r:g}" for r in rates] for m in methods]

@@ -23,7 +23,7 @@ README = ROOT / "README.md"
 
 def claims_section() -> str:
     """claim | theirs | ours | verdict, from data/results/claims.csv."""
-    table = pd.read_csv(published_root() / "claims.csv", keep_default_na=False)
+    table = pd.read_csv(published_root() / "claims.csv", keep_default_na=False, dtype={"notebook": str})
     lines = ["| claim | what it says | theirs → ours (95 % interval) | verdict | notebook |", "|---|---|---|---|---|"]
     for name, rows in table.groupby("claim", sort=False):
         total = rows[rows.subtest == ""].iloc[0]
