@@ -50,7 +50,7 @@ def test_chain_gold_answers_are_what_python_computes(world):
         assert ("[" in problem.prompt) == (world == "chain_distractor")
         assert (" " in problem.prompt) == (world == "chain_spaced")
         if world == "chain_large_operands":
-            assert all(31 <= abs(t) <= 45 for t in chain.read_question(plain))
+            assert all(31 <= abs(t) <= 60 for t in chain.read_question(plain))  # trained on 1 to 30
 
 
 @pytest.mark.parametrize("world", WORLDS)
