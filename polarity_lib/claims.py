@@ -1,7 +1,7 @@
 """Each claim of the papers as data, and the rule that judges it.
 
-The rules here are committed before the runs they judge. A claim has
-sub-tests; each compares arms over paired seeds and ends in one word:
+The rules of the paper's claims were committed before the runs they judge
+(OURS-3 says at its place what was known). A claim has sub-tests; each compares arms over paired seeds and ends in one word:
 
     replicated    the interval lies on the claimed side (or inside the margin, for "as good as")
     contradicted  it lies on the other side
@@ -183,6 +183,7 @@ def _compare(rule, left, right, metric, **options):
 
 
 def tail(k: int) -> str:
+    """The metric that holds pass@k of the test set."""
     return f"test/pass@{k}"
 
 

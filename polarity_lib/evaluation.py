@@ -39,6 +39,7 @@ def pass_at_k(samples: int, correct, k: int) -> np.ndarray:
 
 
 def powers_of_two(limit: int) -> list[int]:
+    """1, 2, 4, ... up to the limit: the k of every pass@k curve."""
     return [2**i for i in range(limit.bit_length()) if 2**i <= limit]
 
 

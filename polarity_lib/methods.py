@@ -46,14 +46,17 @@ def collect_fixed(sampler, stream, prompts: int, group_size: int, seed) -> Rollo
 
 
 def keep_all(rewards_N: Tensor) -> Tensor:
+    """[N] every row enters the update."""
     return torch.ones_like(rewards_N, dtype=torch.bool)
 
 
 def keep_right(rewards_N: Tensor) -> Tensor:
+    """[N] right rows enter the update, wrong ones are dropped."""
     return rewards_N > 0
 
 
 def keep_wrong(rewards_N: Tensor) -> Tensor:
+    """[N] wrong rows enter the update, right ones are dropped."""
     return rewards_N <= 0
 
 
