@@ -1,468 +1,71 @@
-"""Each claim of the papers as data, and the rule that judges it.
+"""Every claim of every paper, and the call that judges one.
 
-The rules of the paper's claims were committed before the runs they judge
-(OURS-3 says at its place what was known). A claim has sub-tests; each compares arms over paired seeds and ends in one word:
+    judge("PSRNSR-C1", runs)        runs: of its experiment, or a dict {experiment: runs}
 
-    replicated    the interval lies on the claimed side (or inside the margin, for "as good as")
-    contradicted  it lies on the other side
-    no effect     it lies inside the margin around zero
-    inconclusive  it does neither: more seeds might tell
-    not run at this scale
-
-Intervals are 95 % t intervals over paired seeds, in percentage points where
-the metric is a share. MARGIN is ours: what counts as a difference at scale
-tiny. "At least as good" is judged by a one-sided 95 % bound.
+What a verdict means is in `rules.py`; the claims are in one module per paper.
 """
 
-import functools
-from dataclasses import dataclass, field
-from typing import Callable
-
-import numpy as np
 import pandas as pd
 
+from polarity_lib.claims_a3po import CLAIMS as A3PO
+from polarity_lib.claims_lens import CLAIMS as LENS
+from polarity_lib.claims_psr_nsr import CLAIMS as PSR_NSR
 from polarity_lib.config import choose
-from polarity_lib.evaluation import powers_of_two
-from polarity_lib.experiments import LAMBDAS, STRENGTHS, Runs
-from polarity_lib.uncertainty import (
-    Interval, equivalence, non_inferiority, page_trend, paired_t, simultaneous_t, slope,
-)
+from polarity_lib.experiments import Runs
+from polarity_lib.rules import COLUMNS, Claim, Finding, Subtest, absent, roll_up
 
-MARGIN = 3.0  # points; ours
-RELATIVE_MARGIN = 10.0  # per cent, for quantities that are not shares; ours
-VERDICTS = ("replicated", "contradicted", "no effect", "inconclusive", "not run at this scale")
-COLUMNS = ["claim", "subtest", "paper", "world", "scale", "metric", "theirs", "ours", "low", "high",
-           "seeds", "smallest_detectable", "verdict", "notebook", "figure", "reason"]
+PAPERS: dict[str, list[str]] = {
+    "PSR/NSR (arXiv 2506.01347)": [claim.name for claim in PSR_NSR],
+    "A3PO (arXiv 2512.21625)": [claim.name for claim in A3PO],
+    "LENS (arXiv 2510.08696)": [claim.name for claim in LENS],
+}  # with the claims of ours about the same runs
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (*PSR_NSR, *A3PO, *LENS)}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What one sub-test found."""
-
-    interval: Interval
-    verdict: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Subtest:
-    name: str
-    metric: str
-    theirs: str  # the paper's number, as text; "" where it gives none
-    find: Callable[[Runs], Finding]
-
-
-@dataclass(frozen=True)
-class Claim:
-    name: str
-    says: str  # in our words
-    experiment: str  # whose runs judge it; "" for claims that need no run
-    notebook: str
-    figure: str
-    subtests: tuple[Subtest, ...]
-    world: str = "countdown3"
-    paper: str = "arXiv 2506.01347"
-    note: str = field(default="")
-
-
-# --- rules ------------------------------------------------------------------------
-
-
-def is_greater(differences, margin: float = MARGIN) -> Finding:
-    """Claimed: the difference is above zero."""
-    interval = paired_t(differences)
-    if interval.n < 2:
-        return Finding(interval, "inconclusive", "one seed gives no interval")
-    if interval.low > 0:
-        return Finding(interval, "replicated", "the interval lies above zero")
-    if interval.high < 0:
-        return Finding(interval, "contradicted", "the interval lies below zero")
-    if -margin < interval.low and interval.high < margin:
-        return Finding(interval, "no effect", f"the interval lies within {margin:g} of zero")
-    return Finding(interval, "inconclusive", "the interval holds zero")
-
-
-def is_less(differences, margin: float = MARGIN) -> Finding:
-    """Claimed: the difference is below zero."""
-    found = is_greater(-np.asarray(differences, dtype=float), margin)
-    i = found.interval
-    mirrored = Interval(-i.estimate, -i.high, -i.low, i.level, i.n, i.smallest_detectable)
-    word = {"replicated": "the interval lies below zero", "contradicted": "the interval lies above zero"}
-    return Finding(mirrored, found.verdict, word.get(found.verdict, found.reason))
-
-
-def is_not_worse(differences, margin: float = MARGIN, interval: Interval | None = None) -> Finding:
-    """Claimed: at least as good, by a one-sided bound, up to the margin."""
-    two_sided = interval or paired_t(differences)
-    if two_sided.n < 2:
-        return Finding(two_sided, "inconclusive", "one seed gives no interval")
-    within = interval.low > -margin if interval else non_inferiority(differences, margin)[0]
-    if within:
-        return Finding(two_sided, "replicated", f"not worse by more than {margin:g}")
-    if two_sided.high < 0:
-        return Finding(two_sided, "contradicted", "the interval lies below zero and reaches beyond the margin")
-    return Finding(two_sided, "inconclusive", f"a loss of {margin:g} is not ruled out")
-
-
-def is_equivalent(differences, margin: float = MARGIN) -> Finding:
-    """Claimed: as good as, by two one-sided tests."""
-    interval = paired_t(differences)
-    if interval.n < 2:
-        return Finding(interval, "inconclusive", "one seed gives no interval")
-    if equivalence(differences, margin)[0]:
-        return Finding(interval, "replicated", f"the 90 % interval lies within {margin:g} of zero")
-    if interval.low > 0 or interval.high < 0:
-        return Finding(interval, "contradicted", "they differ, and equality within the margin is not shown")
-    return Finding(interval, "inconclusive", f"a difference of {margin:g} is not ruled out")
-
-
-def is_ordered(values_SA, arms: list[str]) -> Finding:
-    """Claimed: the arms stand in increasing order (Page's trend test over seeds)."""
-    values = np.asarray(values_SA, dtype=float)
-    interval = paired_t(values[:, -1] - values[:, 0])
-    if len(values) < 2:
-        return Finding(interval, "inconclusive", "one seed gives no interval")
-    _, up = page_trend(values)
-    _, down = page_trend(values[:, ::-1])
-    order = " < ".join(f"{arm} ({mean:.1f})" for arm, mean in zip(arms, values.mean(0)))
-    if up < 0.05:
-        return Finding(interval, "replicated", f"{order}: trend p = {up:.3g}; shown is last minus first")
-    if down < 0.05:
-        return Finding(interval, "contradicted", f"the reverse of {order}: trend p = {down:.3g}")
-    return Finding(interval, "inconclusive", f"{order}: trend p = {up:.3g}")
-
-
-def roll_up(verdicts: list[str]) -> tuple[str, str]:
-    """A claim's verdict from those of its sub-tests.
-
-    All alike: that word. Any contradicted: contradicted. Otherwise
-    inconclusive. "Partly" is said in the reason, with the counts.
-    """
-    counts = {v: verdicts.count(v) for v in VERDICTS if v in verdicts}
-    text = ", ".join(f"{n} {v}" for v, n in counts.items())
-    if len(counts) == 1:
-        return verdicts[0], text
-    partly = "partly: " if "replicated" in counts else ""
-    return ("contradicted" if "contradicted" in counts else "inconclusive"), partly + text
-
-
-# --- reading the runs ---------------------------------------------------------------
-
-
-def final(runs: Runs, metric: str, scale: float = 100.0) -> pd.DataFrame:
-    """Seeds x arms: the last value of a metric, shares as percentages."""
-    return runs.metric(metric) * scale
-
-
-def difference(runs: Runs, left: str, right: str, metric: str, scale: float = 100.0) -> np.ndarray:
-    """left minus right, paired by seed."""
-    table = final(runs, metric, scale)
-    return (table[left] - table[right]).dropna().to_numpy()
-
-
-def area(runs: Runs, metric: str) -> pd.DataFrame:
-    """Seeds x arms: the mean of a curve over training."""
-    rows = runs.metric(metric, last=False)
-    return rows.groupby(["seed", "arm"]).value.mean().unstack()
-
-
-def at_step(runs: Runs, metric: str, share: float, width: int = 2) -> pd.DataFrame:
-    """Seeds x arms: mean of the `width` curve points that end at a share of the run."""
-    rows = runs.metric(metric, last=False)
-
-    def pick(group):
-        group = group.sort_values("step")
-        end = max(width, round(share * len(group)))
-        return group.value.iloc[end - width : end].mean()
-
-    return rows.groupby(["seed", "arm"])[["step", "value"]].apply(pick).unstack()
-
-
-def _compare(rule, left, right, metric, **options):
-    return lambda runs: rule(difference(runs, left, right, metric), **options)
-
-
-def tail(k: int) -> str:
-    """The metric that holds pass@k of the test set."""
-    return f"test/pass@{k}"
-
-
-# --- the claims of PSR/NSR ------------------------------------------------------------
-
-
-def _best_but_one(runs: Runs) -> Finding:
-    """W-REINFORCE against the best (by mean) of PSR, NSR, GRPO."""
-    table = final(runs, tail(1))
-    best = table[["psr", "nsr", "grpo"]].mean().idxmax()
-    found = is_not_worse(difference(runs, "w_reinforce", best, tail(1)))
-    return Finding(found.interval, found.verdict, f"against {best}, the best of three; {found.reason}")
-
-
-def _every_k(k: int, runs: Runs) -> Finding:
-    ks = [k for k in powers_of_two(256) if tail(k) in set(runs.metrics.metric)]
-    if k not in ks:
-        return _absent(f"pass@{k} needs more samples than this scale draws")
-    differences_SK = np.stack([difference(runs, "nsr", "base", tail(k)) for k in ks], axis=1)
-    if len(differences_SK) < 2:
-        return is_not_worse(differences_SK[:, ks.index(k)])
-    return is_not_worse(None, interval=simultaneous_t(differences_SK)[ks.index(k)])
-
-
-def _crossing(runs: Runs) -> str:
-    """The smallest k at which PSR's mean falls below base."""
-    for k in powers_of_two(256):
-        if tail(k) in set(runs.metrics.metric) and difference(runs, "psr", "base", tail(k)).mean() < 0:
-            return f"PSR falls below base from k = {k} (paper: about 8)"
-    return "PSR stays above base at every k measured"
-
-
-def _psr_tail(k: int, runs: Runs) -> Finding:
-    found = is_less(difference(runs, "psr", "base", tail(k)))
-    return Finding(found.interval, found.verdict, f"{found.reason}; {_crossing(runs)}")
-
-
-def _order(arms: list[str], metric: str, read=final) -> Callable[[Runs], Finding]:
-    return lambda runs: is_ordered(read(runs, metric)[arms].dropna(), arms)
-
-
-def _lambda_flat(k: int, runs: Runs) -> Finding:
-    """Predicted change of pass@k from lambda = 0 to 0.2, from a line per seed."""
-    levels = [x for x in LAMBDAS if x <= 0.2]
-    return is_equivalent(0.2 * _slopes(runs, levels, tail(k), transform=lambda x: x))
-
-
-def _lambda_falls(k: int, runs: Runs) -> Finding:
-    """Change of pass@k per factor of ten in lambda, from 0.05 to 2, a line per seed."""
-    return is_less(_slopes(runs, [x for x in LAMBDAS if x >= 0.05], tail(k), transform=np.log10))
-
-
-def _slopes(runs: Runs, levels, metric, transform) -> np.ndarray:
-    table = final(runs, metric)[[f"lambda={x:g}" for x in levels]].dropna()
-    x = transform(np.array(levels))
-    return np.array([np.polyfit(x, row, 1)[0] for row in table.to_numpy()])
-
-
-def _entropy_near_base(runs: Runs) -> Finding:
-    """Mean validation entropy of NSR over training against the base's, in per cent of the base's."""
-    mean, base = area(runs, "validation/entropy"), runs.metric("validation/entropy")["base"]
-    return is_equivalent((100 * (mean["nsr"] / base - 1)).dropna(), RELATIVE_MARGIN)
-
-
-def _entropy_gap(high: str, low: str, runs: Runs) -> Finding:
-    mean = area(runs, "validation/entropy")
-    return is_greater((100 * (mean[high] / mean[low] - 1)).dropna(), RELATIVE_MARGIN)
-
-
-def _area_gap(high: str, low: str, metric: str, runs: Runs) -> Finding:
-    mean = 100 * area(runs, metric)
-    return is_greater((mean[high] - mean[low]).dropna())
-
-
-def _overfit_gap(runs: Runs) -> Finding:
-    """(pool minus test) of PSR minus that of NSR: fit to the training problems that does not carry over."""
-    gap = final(runs, "pool/pass@1") - final(runs, tail(1))
-    return is_greater((gap["psr"] - gap["nsr"]).dropna())
-
-
-def _strength_slope(runs: Runs) -> Finding:
-    """(NSR - base) at k = 64 regressed on base pass@64 over the starts, a line per seed."""
-    table = final(runs, tail(64))
-    x = np.concatenate([table[f"{s}/base"] for s in STRENGTHS])
-    y = np.concatenate([table[f"{s}/nsr"] - table[f"{s}/base"] for s in STRENGTHS])
-    groups = np.tile(table.index, len(STRENGTHS))
-    fit = slope(x, y, groups)
-    if fit.n < 2:
-        return Finding(fit, "inconclusive", "one seed gives no interval")
-    word = "replicated" if fit.low > 0 else "contradicted" if fit.high < 0 else "inconclusive"
-    return Finding(fit, word, "points of gain per point of base pass@64")
-
-
-WEAKEST = "countdown4/short"
-
-
-def _change(arm: str, metric: str, direction, runs: Runs) -> Finding:
-    """Relative change of a step metric from the first window to the last, in per cent."""
-    rows = runs.metric(metric, last=False).query("arm == @arm").sort_values("step").groupby("seed").value
-    return direction((100 * (rows.last() / rows.first() - 1)).to_numpy(), RELATIVE_MARGIN)
-
-
-def _late_change(arm: str, rule, runs: Runs) -> Finding:
-    """Validation pass@1 at the end minus at a quarter of the long run."""
-    metric = "validation/pass@1"
-    return rule(100 * (at_step(runs, metric, 1.0)[arm] - at_step(runs, metric, 0.25)[arm]).to_numpy())
-
-
-def _late_gap(runs: Runs) -> Finding:
-    """(final - peak) of NSR minus that of W-REINFORCE: picking a peak biases both alike."""
-    rows = runs.metric("validation/pass@1", last=False).sort_values("step").groupby(["seed", "arm"]).value
-    drop = 100 * (rows.last() - rows.max()).unstack()
-    return is_less((drop["nsr"] - drop["w_reinforce"]).to_numpy())
-
-
-def _absent(reason: str) -> Finding:
-    return Finding(Interval(np.nan, np.nan, np.nan, 0.95, 0, np.nan), "not run at this scale", reason)
-
-
-def _mechanism(name: str, _runs) -> Finding:
-    from polarity_lib.mechanism import mechanism_checks
-
-    row = _mechanism_table(mechanism_checks).loc[name]
-    interval = Interval(row.ours, row.ours, row.ours, 1.0, 1, row.tolerance)
-    word = "replicated" if row.passed else "contradicted"
-    return Finding(interval, word, f"largest error, double precision; tolerance {row.tolerance:g}")
-
-
-@functools.lru_cache(maxsize=1)
-def _mechanism_table(checks):
-    return checks().set_index("subtest")
-
-
-P1, P64, P256 = tail(1), tail(64), tail(256)
-F10, F11 = "10_pass_at_k", "11_boundary_map"
-
-CLAIMS: dict[str, Claim] = {c.name: c for c in (
-    Claim("PSRNSR-C1", "Negatives alone raise pass@1 and reach GRPO.", "psr_nsr", "10", F10, (
-        Subtest("NSR above base", P1, "+12.5", _compare(is_greater, "nsr", "base", P1)),
-        Subtest("NSR as good as GRPO", P1, "-0.6", _compare(is_equivalent, "nsr", "grpo", P1)))),
-    Claim("PSRNSR-C2", "Negatives alone keep the tail of the base.", "psr_nsr", "10", F10, (
-        Subtest("NSR not below base at 64", P64, "", _compare(is_not_worse, "nsr", "base", P64)),
-        Subtest("NSR not below base at 256", P256, "0.0", _compare(is_not_worse, "nsr", "base", P256)))),
-    Claim("PSRNSR-C3", "Negatives alone are not below base at any k.", "psr_nsr", "10", F10, tuple(
-        Subtest(f"k = {k}", tail(k), {1: "+12.5", 256: "0.0"}.get(k, ""), functools.partial(_every_k, k))
-        for k in powers_of_two(256))),
-    Claim("PSRNSR-C4", "Positives alone raise pass@1 and lose the tail.", "psr_nsr", "10", F10, (
-        Subtest("PSR above base at 1", P1, "+10.9", _compare(is_greater, "psr", "base", P1)),
-        Subtest("PSR below base at 64", P64, "", functools.partial(_psr_tail, 64)),
-        Subtest("PSR below base at 256", P256, "-5.7", functools.partial(_psr_tail, 256)))),
-    Claim("PSRNSR-C5", "At large k: PSR < REINFORCE < GRPO < PPO < NSR.", "psr_nsr", "10", F10, (
-        Subtest("order at 64", P64, "", _order(["psr", "reinforce", "grpo", "ppo", "nsr"], P64)),
-        Subtest("order at 256", P256, "91.2 92.0 95.5 96.3 96.9",
-                _order(["psr", "reinforce", "grpo", "ppo", "nsr"], P256)),
-        Subtest("NSR above PSR at 64", P64, "", _compare(is_greater, "nsr", "psr", P64)))),
-    Claim("PSRNSR-C6", "A tenth of the positives gives the best pass@1 and nearly keeps the tail.",
-          "psr_nsr", "10", F10, (
-        Subtest("pass@1 not below the best", P1, "0.0", _best_but_one),
-        Subtest("not below base at 64", P64, "", _compare(is_not_worse, "w_reinforce", "base", P64)),
-        Subtest("not below base at 256", P256, "-0.2", _compare(is_not_worse, "w_reinforce", "base", P256)))),
-    Claim("PSRNSR-C7", "Up to lambda = 0.2 the tail hardly moves; towards 1 it falls.",
-          "lambda_sweep", "11", "11_lambda", (
-        Subtest("flat to 0.2 at 64", P64, "", functools.partial(_lambda_flat, 64)),
-        Subtest("flat to 0.2 at 256", P256, "-1.0", functools.partial(_lambda_flat, 256)),
-        Subtest("falls per decade at 64", P64, "", functools.partial(_lambda_falls, 64)),
-        Subtest("falls per decade at 256", P256, "-3.9", functools.partial(_lambda_falls, 256)))),
-    Claim("PSRNSR-C8", "Entropy: NSR stays near base, above PPO and GRPO, above PSR.",
-          "psr_nsr", "10", "10_training_curves", (
-        Subtest("NSR near base", "validation/entropy", "", _entropy_near_base),
-        Subtest("NSR above GRPO", "validation/entropy", "", functools.partial(_entropy_gap, "nsr", "grpo")),
-        Subtest("NSR above PPO", "validation/entropy", "", functools.partial(_entropy_gap, "nsr", "ppo")),
-        Subtest("GRPO above PSR", "validation/entropy", "", functools.partial(_entropy_gap, "grpo", "psr")),
-        Subtest("PPO above PSR", "validation/entropy", "", functools.partial(_entropy_gap, "ppo", "psr")))),
-    Claim("PSRNSR-C9", "Positives fit the training problems fastest; negatives slowest, without losing on the test.",
-          "psr_nsr", "10", "10_training_curves", (
-        Subtest("reward PSR above GRPO", "train/reward", "",
-                functools.partial(_area_gap, "psr", "grpo", "train/reward")),
-        Subtest("reward GRPO above NSR", "train/reward", "",
-                functools.partial(_area_gap, "grpo", "nsr", "train/reward")),
-        Subtest("solved groups PSR above GRPO", "groups/all_right", "",
-                functools.partial(_area_gap, "psr", "grpo", "groups/all_right")),
-        Subtest("solved groups GRPO above NSR", "groups/all_right", "",
-                functools.partial(_area_gap, "grpo", "nsr", "groups/all_right")),
-        Subtest("NSR not below GRPO on the test", P1, "-0.6", _compare(is_not_worse, "nsr", "grpo", P1)),
-        Subtest("PSR overfits more", "pool/pass@1 - test/pass@1", "", _overfit_gap))),
-    Claim("PSRNSR-C10", "With a weak prior every method loses the tail, NSR least.",
-          "strength", "11", "11_strength", (
-        Subtest("NSR gains grow with the base", P64, "", _strength_slope),
-        *(Subtest(f"{m} below base, weakest start", P64, "",
-                  _compare(is_less, f"{WEAKEST}/{m}", f"{WEAKEST}/base", P64)) for m in ("psr", "grpo", "nsr")),
-        Subtest("NSR above PSR, weakest start", P64, "",
-                _compare(is_greater, f"{WEAKEST}/nsr", f"{WEAKEST}/psr", P64)),
-        Subtest("NSR above GRPO, weakest start", P64, "",
-                _compare(is_greater, f"{WEAKEST}/nsr", f"{WEAKEST}/grpo", P64))), world="countdown3, countdown4"),
-    Claim("PSRNSR-C11", "NSR switches on a rare accurate style of the base; PSR does not.",
-          "latent", "11", "11_latent", (
-        Subtest("NSR shows more work than base", "test/work_shown", "",
-                _compare(is_greater, "nsr", "base", "test/work_shown")),
-        Subtest("PSR does not", "test/work_shown", "", _compare(is_equivalent, "psr", "base", "test/work_shown")),
-        Subtest("NSR shows more work than PSR", "test/work_shown", "",
-                _compare(is_greater, "nsr", "psr", "test/work_shown")),
-        Subtest("NSR above PSR at 1", P1, "", _compare(is_greater, "nsr", "psr", P1))), world="chain_latent"),
-    Claim("PSRNSR-C12", "The gradients of PSR and NSR, and what an NSR step does to the other tokens.",
-          "", "02", "02_directions", (), world="one softmax"),
-    Claim("PSRNSR-C13", "NSR limits itself: fewer wrong rows, smaller gradients. PSR does not.",
-          "psr_nsr", "10", "10_self_limiting", (
-        Subtest("NSR rows fall", "signal/rows", "", functools.partial(_change, "nsr", "signal/rows", is_less)),
-        Subtest("NSR gradient falls", "update/gradient_norm", "",
-                functools.partial(_change, "nsr", "update/gradient_norm", is_less)),
-        Subtest("NSR update falls", "update/norm", "", functools.partial(_change, "nsr", "update/norm", is_less)),
-        Subtest("PSR rows rise", "signal/rows", "", functools.partial(_change, "psr", "signal/rows", is_greater)))),
-    Claim("PSRNSR-C14", "Long training by negatives alone decays; a few positives prevent it.",
-          "long_runs", "11", "11_long", (
-        Subtest("NSR falls late", "validation/pass@1", "", functools.partial(_late_change, "nsr", is_less)),
-        Subtest("W-REINFORCE does not", "validation/pass@1", "",
-                functools.partial(_late_change, "w_reinforce", is_not_worse)),
-        Subtest("NSR drops more from its peak", "validation/pass@1", "", _late_gap))),
-    # Ours: what must hold for the comparisons above to mean anything.
-    Claim("OURS-1", "Controls: lying verifiers teach nothing, and polarity is more than the size of the update.",
-          "controls", "10", "10_controls", (
-        Subtest("tossed verdicts below true ones", P1, "", _compare(is_less, "grpo_tossed", "grpo", P1)),
-        Subtest("flipped verdicts below tossed", P1, "", _compare(is_less, "grpo_flipped", "grpo_tossed", P1)),
-        Subtest("NSR keeps more tail than PSR at GRPO's update size", P64, "",
-                _compare(is_greater, "nsr_matched", "psr_matched", P64))), paper="ours"),
-    Claim("OURS-2", "The three released formulas behind one name give the same result.",
-          "definitions", "10", "10_definitions", tuple(
-        Subtest(f"{p} constant against {p} {d} at {k}", tail(k), "",
-                _compare(is_equivalent, p, f"{p}_grpo_{d}", tail(k)))
-        for p in ("psr", "nsr") for d in ("seq", "tok") for k in (1, 64)), paper="ours"),
-    # Added when three of the eight seeds of notebook 10 were known, before any of the GRPO runs it needs:
-    # the tuned rates differ between families, and a lower rate alone keeps more of the tail.
-    Claim("OURS-3", "At one learning rate NSR is as good as GRPO at 1 and keeps more of the tail; PSR keeps less.",
-          "definitions", "10", "10_definitions", (
-        Subtest("NSR as good as GRPO at 1, one rate", P1, "", _compare(is_equivalent, "nsr", "grpo", P1)),
-        Subtest("NSR above GRPO at 64, one rate", P64, "", _compare(is_greater, "nsr", "grpo", P64)),
-        Subtest("PSR below GRPO at 64, one rate", P64, "", _compare(is_less, "psr", "grpo", P64))), paper="ours"),
-)}
-
-
-# C12 needs no run; its sub-tests are the rows of mechanism.mechanism_checks.
-def _subtests(claim: Claim) -> tuple[Subtest, ...]:
-    if claim.name != "PSRNSR-C12":
-        return claim.subtests
-    from polarity_lib.mechanism import mechanism_checks
-
-    table = _mechanism_table(mechanism_checks)
-    return tuple(Subtest(name, "largest error", "0", functools.partial(_mechanism, name)) for name in table.index)
-
-
-# --- judging ---------------------------------------------------------------------------
-
-
-def judge(name: str, runs: Runs | None = None) -> pd.DataFrame:
+def judge(name: str, runs: Runs | dict[str, Runs] | None = None) -> pd.DataFrame:
     """One claim: a row per sub-test, then the roll-up row with an empty `subtest`.
 
     Args:
-        runs: of the claim's experiment. None, or runs without the arms and metrics
-            a sub-test needs, gives "not run at this scale".
+        runs: of the claim's experiment, or those of several by name. None, or runs
+            without the arms and metrics a sub-test needs, gives "not run at this scale".
 
     Raises:
         ConfigError: unknown claim, with the near misses.
     """
     claim = CLAIMS[choose("claim", name, CLAIMS)]
-    scale = runs.metrics.scale.iloc[0] if runs is not None and len(runs.metrics) else "any" if not claim.experiment else ""
+    runs = runs if isinstance(runs, dict) else {claim.experiment: runs} if runs is not None else {}
     rows = []
-    for test in _subtests(claim):
-        try:
-            found = test.find(runs) if runs is not None or not claim.experiment else _absent("no runs")
-        except KeyError:  # an arm was left out, or this scale draws fewer than k samples
-            found = _absent(f"the runs at hand hold no {test.metric} for every arm it compares")
+    for test in claim.tests():
+        mine = runs.get(test.experiment or claim.experiment)
+        found = find(claim, test, mine)
         i = found.interval
-        rows.append({
-            "claim": name, "subtest": test.name, "paper": claim.paper, "world": claim.world, "scale": scale,
-            "metric": test.metric, "theirs": test.theirs, "ours": i.estimate, "low": i.low, "high": i.high,
-            "seeds": i.n, "smallest_detectable": i.smallest_detectable, "verdict": found.verdict,
-            "notebook": claim.notebook, "figure": claim.figure, "reason": found.reason})
-    verdict, reason = roll_up([r["verdict"] for r in rows])
-    rows.append({
-        "claim": name, "subtest": "", "paper": claim.paper, "world": claim.world, "scale": scale,
-        "seeds": max((r["seeds"] for r in rows), default=0), "verdict": verdict, "notebook": claim.notebook,
-        "figure": claim.figure, "theirs": claim.says, "reason": reason})
+        rows.append(_row(claim, scale_of(claim, mine)) | {
+            "subtest": test.name, "world": test.world or claim.world, "metric": test.metric, "theirs": test.theirs,
+            "ours": i.estimate, "low": i.low, "high": i.high, "seeds": i.n,
+            "smallest_detectable": i.smallest_detectable, "verdict": found.verdict, "reason": found.reason})
+    verdict, reason = roll_up([row["verdict"] for row in rows], claim.needed)
+    scales = [row["scale"] for row in rows if row["scale"]]
+    rows.append(_row(claim, scales[0] if scales else "") | {
+        "theirs": claim.says, "seeds": max((row["seeds"] for row in rows), default=0), "verdict": verdict, "reason": reason})
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def find(claim: Claim, test: Subtest, runs: Runs | None) -> Finding:
+    """What a sub-test finds, or why it cannot be run."""
+    if claim.experiment and (runs is None or not len(runs.metrics)):
+        return absent("no runs")
+    try:
+        return test.find(runs)
+    except KeyError:  # an arm was left out, or this scale draws fewer than k samples
+        return absent(f"the runs at hand hold no {test.metric} for every arm it compares")
+
+
+def scale_of(claim: Claim, runs: Runs | None) -> str:
+    if runs is not None and len(runs.metrics):
+        return runs.metrics.scale.iloc[0]
+    return "" if claim.experiment else "any"
+
+
+def _row(claim: Claim, scale: str) -> dict:
+    return {"claim": claim.name, "subtest": "", "paper": claim.paper, "world": claim.world, "scale": scale,
+            "notebook": claim.notebook, "figure": claim.figure}

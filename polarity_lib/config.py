@@ -19,6 +19,10 @@ from dataclasses import dataclass, field
 FORMAT = 1
 
 
+# What trains the policy instead of the truth: rewards.control_verdicts says what each does.
+VERDICT_CONTROLS = ("true", "tossed", "flipped", "leaky")
+
+
 class ConfigError(ValueError):
     """A parameter that cannot be right; raised before any computing."""
 
@@ -104,7 +108,7 @@ class RunConfig:
     optimizer: str = "adamw"  # or "sgd"
     grad_clip: float = 1.0  # 0 switches clipping off
     temperature: float = 1.0
-    verdicts: str = "true"  # controls: "tossed", "flipped"
+    verdicts: str = "true"  # or a verifier that lies: see VERDICT_CONTROLS
     matched_to: str = ""  # run whose update sizes are copied, or ""
     curve_every: int = 20
     curve_problems: int = 100
@@ -113,10 +117,11 @@ class RunConfig:
     final_samples: int = 64
     eval_temperature: float = 1.0
     checkpoint_every: int = 20
+    probes: tuple = ()  # names in polarity_lib.probes: further measurements after training
 
     def __post_init__(self):
         choose("optimizer", self.optimizer, ("adamw", "sgd"))
-        choose("verdict control", self.verdicts, ("true", "tossed", "flipped"))
+        choose("verdict control", self.verdicts, VERDICT_CONTROLS)
         if not isinstance(self.steps, int) or self.steps < 0:
             raise ConfigError(f"steps must be a whole number, not {self.steps!r}.")
         for name in ("prompts_per_step", "rollouts_per_prompt", "minibatches", "curve_every",

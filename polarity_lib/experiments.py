@@ -1,4 +1,4 @@
-"""Each experiment as data: its arms, sizes and seeds; and the one call that gets its runs.
+"""Experiments by name (`arms.py` holds them as data) and the one call that gets their runs.
 
     arms = experiment("psr_nsr", scale="tiny", seeds=8)
     runs = train_or_load(arms)
@@ -10,34 +10,13 @@ computed. Two experiments that contain the same configuration share one run.
 import json
 import time
 from dataclasses import dataclass, replace
-from typing import Callable
 
 import pandas as pd
 
-from polarity_lib.config import ConfigError, RunConfig, Scale, StartConfig, choose, scale_named
-from polarity_lib.methods import method_named
-from polarity_lib.problems import world_named
-from polarity_lib.results import ROOT, RunFolder, load_published, published_root, say
+from polarity_lib.arms import EXPERIMENTS, FAMILIES, RATES_FILE, REPEATED_FAMILIES, TUNING_RATES, VALIDATION_SEEDS
+from polarity_lib.config import ConfigError, RunConfig, choose, scale_named
+from polarity_lib.results import RunFolder, load_published, published_root, say
 from polarity_lib.training import train
-
-RATES_FILE = ROOT / "data" / "rates.json"
-TUNING_RATES = (2e-5, 5e-5, 1e-4)
-VALIDATION_SEEDS = (1000, 1001)  # never used for a reported number
-
-# One learning rate per family. Everything that weighs +1 and -1 by a constant is one
-# family, as in the paper, so that its arms differ in the weights alone.
-FAMILIES = {
-    "constant": ("psr", "nsr", "reinforce"),
-    "group": ("grpo",),
-    "critic": ("ppo",),
-}
-FAMILY_OF = {
-    "base": "constant", "psr": "constant", "nsr": "constant", "reinforce": "constant",
-    "w_reinforce": "constant", "psr_all_tokens": "constant", "nsr_all_tokens": "constant",
-    "reinforce_baseline": "constant", "rloo": "group", "grpo": "group", "dr_grpo": "group",
-    "psr_grpo_seq": "group", "nsr_grpo_seq": "group", "psr_grpo_tok": "group", "nsr_grpo_tok": "group",
-    "ppo": "critic",
-}
 
 
 @dataclass(frozen=True)
@@ -53,160 +32,6 @@ class Arm:
     @property
     def seed(self) -> int:
         return self.config.seed
-
-
-def tuned_rate(method: str) -> float:
-    """The frozen rate of a method's family, chosen on the validation seeds (see `choose_rates`)."""
-    rates = json.loads(RATES_FILE.read_text())["rates"]
-    return float(rates[FAMILY_OF[method]])
-
-
-def _run(scale: Scale, method: str, seed: int, world: str = "countdown3",
-         start_steps: int | None = None, options: dict | None = None, **fields) -> RunConfig:
-    """A configuration at a scale; only what differs from the scale's defaults is given."""
-    start = StartConfig(world_named(world).corpus, scale.policy, start_steps or scale.start_steps, seed)
-    fields = {"learning_rate": tuned_rate(method)} | scale.run | fields
-    config = RunConfig(
-        method=method, world=world, start=start, seed=seed,
-        options=tuple(sorted((options or {}).items())), **fields)
-    method_named(method, options)  # a misspelt name or option fails here
-    return config
-
-
-# --- the experiments: each maps (scale, seed) to its arms ------------------------
-
-
-def _unless_smoke(scale: Scale, **fields) -> dict:
-    """Fields that an experiment sets at every scale but the tests' own."""
-    return {} if scale.policy == "smoke" else fields
-
-
-def _main(scale: Scale, method: str, seed: int, **fields) -> RunConfig:
-    """A run of notebook 10: the strong start, 256 samples per test problem. Other experiments share it."""
-    return _run(scale, method, seed, **(_unless_smoke(scale, final_samples=256) | fields))
-
-
-def psr_nsr(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 10: every method of the paper over the pass@k spectrum, from the strong start."""
-    names = ("ppo", "grpo", "reinforce", "psr", "nsr", "w_reinforce")
-    return {"base": _main(scale, "base", seed, steps=0)} | {name: _main(scale, name, seed) for name in names}
-
-
-def controls(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 10: a verifier that tosses or flips its verdicts; update sizes copied from GRPO."""
-    grpo = _main(scale, "grpo", seed)
-    return {
-        "grpo": grpo,
-        "grpo_tossed": grpo.but(verdicts="tossed"),
-        "grpo_flipped": grpo.but(verdicts="flipped"),
-        "psr_matched": _main(scale, "psr", seed, matched_to=grpo.hash),
-        "nsr_matched": _main(scale, "nsr", seed, matched_to=grpo.hash),
-    }
-
-
-def definitions(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 10: three released formulas that share the names PSR and NSR, and GRPO beside them."""
-    names = ("psr", "psr_grpo_seq", "psr_grpo_tok", "nsr", "nsr_grpo_seq", "nsr_grpo_tok", "grpo")
-    # One rate for all: what is compared is the formula.
-    return {name: _main(scale, name, seed, learning_rate=tuned_rate("nsr")) for name in names}
-
-
-MAP_RATES = (2e-5, 1e-4, 3e-4)
-MAP_WEIGHTS = {"nsr": 0.0, "w_reinforce": 0.1, "reinforce": 1.0, "psr": None}  # lambda; None: no negatives
-
-
-def boundary_map(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 11: learning rate x lambda x strength of the start.
-
-    Half as long as the main runs: where a run collapses, it does so early.
-    """
-    short = _unless_smoke(scale, steps=scale.run["steps"] // 2, final_problems=200)
-    return {
-        f"{world}/{method}/{rate:g}": _run(scale, method, seed, world=world, learning_rate=rate, **short)
-        for world in ("countdown3", "countdown4") for method in MAP_WEIGHTS for rate in MAP_RATES
-    }
-
-
-LAMBDAS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-
-
-def lambda_sweep(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 11: the weight of positives, at the rate and samples of notebook 10."""
-    main = psr_nsr(scale, seed)
-    known = {0.0: main["nsr"], 0.1: main["w_reinforce"], 1.0: main["reinforce"]}
-    arms = {"base": main["base"]}
-    for weight in LAMBDAS:
-        arms[f"lambda={weight:g}"] = known.get(weight) or _main(
-            scale, "w_reinforce", seed, options={"positive_weight": weight})
-    return arms
-
-
-STRENGTHS = {"countdown3/full": ("countdown3", 1.0), "countdown3/short": ("countdown3", 0.4),
-             "countdown4/full": ("countdown4", 1.0), "countdown4/short": ("countdown4", 0.4)}
-
-
-def strength(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 11: base policies of four strengths (digits x length of the warm start)."""
-    arms = {}
-    for name, (world, share) in STRENGTHS.items():
-        steps = int(scale.start_steps * share)
-        make = _main if (world, share) == ("countdown3", 1.0) else _run  # the strongest start is notebook 10's
-        for method in ("base", "nsr", "psr", "grpo"):
-            fields = {"steps": 0} if method == "base" else {}
-            arms[f"{name}/{method}"] = make(scale, method, seed, world=world, start_steps=steps, **fields)
-    return arms
-
-
-def long_runs(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 11: several times as many steps (claim C14)."""
-    steps = scale.run["steps"] * scale.long_factor
-    sizes = {"steps": steps, "curve_every": scale.run.get("curve_every", 20) * 2}
-    return {m: _run(scale, m, seed, **sizes) for m in ("nsr", "w_reinforce")}
-
-
-def latent(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 11: a base that mostly answers at once but can work it out (claim C11)."""
-    fields = {"world": "chain_latent", "start_steps": int(0.7 * scale.start_steps)}
-    arms = {"base": _run(scale, "base", seed, steps=0, **fields)}
-    return arms | {m: _run(scale, m, seed, **fields) for m in ("nsr", "psr", "grpo")}
-
-
-def tuning(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Three rates for every family, on the validation seeds only."""
-    small = _unless_smoke(scale, curve_every=50, final_problems=20, final_samples=4)
-    methods = [m for family in FAMILIES.values() for m in family]
-    return {f"{m}/{rate:g}": _run(scale, m, seed + VALIDATION_SEEDS[0], learning_rate=rate, **small)
-            for m in methods for rate in TUNING_RATES}
-
-
-def tour(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 00: three short runs that show the difference in minutes."""
-    short = _unless_smoke(scale, steps=60, curve_every=10, final_problems=100, final_samples=32)
-    return {m: _run(scale, m, seed, **short) for m in ("grpo", "psr", "nsr")}
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Its arms, how many seeds the committed study has, and which notebook reads it."""
-
-    arms: Callable[[Scale, int], dict[str, RunConfig]]
-    seeds: int
-    notebook: str
-    preview: bool = True  # part of `make study` without FULL=1
-
-
-EXPERIMENTS = {
-    "tour": Experiment(tour, 1, "00"),
-    "psr_nsr": Experiment(psr_nsr, 8, "10"),
-    "controls": Experiment(controls, 3, "10", preview=False),
-    "definitions": Experiment(definitions, 3, "10", preview=False),
-    "boundary_map": Experiment(boundary_map, 3, "11", preview=False),
-    "lambda_sweep": Experiment(lambda_sweep, 3, "11"),
-    "strength": Experiment(strength, 3, "11", preview=False),
-    "long_runs": Experiment(long_runs, 3, "11", preview=False),
-    "latent": Experiment(latent, 3, "11"),
-    "tuning": Experiment(tuning, 2, "", preview=False),
-}
 
 
 def experiment(name: str, arms: str = "all", scale: str = "tiny", seeds: int = 1) -> list[Arm]:
@@ -380,7 +205,7 @@ class Progress:
 # --- choosing the rates -----------------------------------------------------------
 
 
-def choose_rates(runs: Runs) -> dict[str, float]:
+def choose_rates(runs: Runs, families: dict[str, tuple[str, ...]] = FAMILIES) -> dict[str, float]:
     """The rule, fixed before any run: per family, the rate with the highest mean
     validation pass@1 at the last step, over the family's methods and both
     validation seeds, among the rates at which no run has collapsed (fallen
@@ -390,7 +215,7 @@ def choose_rates(runs: Runs) -> dict[str, float]:
     rows[["method", "rate"]] = rows.arm.str.split("/", expand=True)
     ends = rows.sort_values("step").groupby(["method", "rate", "seed"]).value.agg(["first", "last"]).reset_index()
     chosen = {}
-    for family, methods in FAMILIES.items():
+    for family, methods in families.items():
         mine = ends[ends.method.isin(methods)]
         stable = [r for r, g in mine.groupby("rate") if (g["last"] >= 0.5 * g["first"]).all()]
         means = mine.groupby("rate")["last"].mean()
@@ -403,9 +228,11 @@ def publish_rates() -> dict[str, float]:
     """Run the tuning and write data/rates.json. Done once; later runs read the file."""
     from polarity_lib.results import write_atomic
 
-    runs = train_or_load(experiment("tuning", seeds=len(VALIDATION_SEEDS)))
-    rates = choose_rates(runs)
-    record = {"rule": " ".join(choose_rates.__doc__.split()), "rates": rates,
-              "runs": sorted({arm.config.hash for arm in runs.arms})}
+    rates, used = {}, set()
+    for name, families in (("tuning", FAMILIES), ("tuning_repeated", REPEATED_FAMILIES)):
+        runs = train_or_load(experiment(name, seeds=len(VALIDATION_SEEDS)))
+        rates |= choose_rates(runs, families)
+        used |= {arm.config.hash for arm in runs.arms}
+    record = {"rule": " ".join(choose_rates.__doc__.split()), "rates": rates, "runs": sorted(used)}
     write_atomic(RATES_FILE, (json.dumps(record, indent=1) + "\n").encode())
     return rates

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from polarity_lib.arms import EXPERIMENTS, psr_nsr
 from polarity_lib.config import SCALES, ConfigError, RunConfig, StartConfig, choose, content_hash, scale_named
-from polarity_lib.experiments import EXPERIMENTS, Arm, experiment, psr_nsr
+from polarity_lib.experiments import Arm, experiment
 from polarity_lib.results import ROOT, published_root, runs_root
 
 NOTEBOOKS = ROOT / "notebooks"

@@ -213,3 +213,13 @@ def token_logprobs(
     logprobs_NT = zeros_NT.index_put(where, torch.cat(logprobs))
     entropies_NT = zeros_NT.index_put(where, torch.cat(entropies))
     return logprobs_NT, entropies_NT, hidden_MC
+
+
+def token_distributions(model, hidden_MC: Tensor, temperature: float = 1.0) -> Tensor:
+    """[M, V] log-probability of every token of the vocabulary, from `token_logprobs`' hidden states.
+
+    M x V numbers are held at once: a few megabytes here, gigabytes for a real vocabulary, so
+    methods that ask for them need small batches there.
+    """
+    head = (model.get_base_model() if hasattr(model, "get_base_model") else model).lm_head
+    return (head(hidden_MC).float() / temperature).log_softmax(-1)

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from polarity_lib.experiments import EXPERIMENTS, TABLES, Arm, experiment
+from polarity_lib.arms import EXPERIMENTS
+from polarity_lib.experiments import TABLES, Arm, experiment
 from polarity_lib.plan import Settings
 from polarity_lib.results import ROOT, Damaged, checksum, published_root, runs_root, say, without_timings, write_atomic
 from polarity_lib.verification.second_worlds import world_disagreement

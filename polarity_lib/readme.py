@@ -13,27 +13,38 @@ import sys
 
 import pandas as pd
 
-from polarity_lib.claims import CLAIMS, final
-from polarity_lib.experiments import EXPERIMENTS, experiment, load_finished
+from polarity_lib.claims import CLAIMS, PAPERS
+from polarity_lib.arms import EXPERIMENTS
+from polarity_lib.experiments import experiment, load_finished
 from polarity_lib.figures import arm_label
 from polarity_lib.results import ROOT, published_root
+from polarity_lib.rules import final
 
 README = ROOT / "README.md"
 
 
 def claims_section() -> str:
-    """claim | theirs | ours | verdict, from data/results/claims.csv."""
+    """claim | theirs | ours | verdict, from data/results/claims.csv, a table per paper."""
     table = pd.read_csv(published_root() / "claims.csv", keep_default_na=False, dtype={"notebook": str})
-    lines = ["| claim | what it says | theirs → ours (95 % interval) | verdict | notebook |", "|---|---|---|---|---|"]
-    for name, rows in table.groupby("claim", sort=False):
-        total = rows[rows.subtest == ""].iloc[0]
-        first = rows[rows.subtest != ""].iloc[0]
-        numbers = ""
-        if str(first.low) not in ("", "nan") and name != "PSRNSR-C12":
-            ours, low, high = float(first.ours), float(first.low), float(first.high)
-            numbers = f"{first.subtest}: {first.theirs or '–'} → {ours:+.1f} ({low:+.1f}, {high:+.1f})"
-        lines.append(f"| {name} | {CLAIMS[name].says} | {numbers} | **{total.verdict}** ({total.reason}) | {total.notebook} |")
-    return "\n".join(lines)
+    lines = []
+    for paper, names in PAPERS.items():
+        mine = table[table.claim.isin(names)]
+        counts = mine[mine.subtest == ""].verdict.value_counts()
+        lines += ["", f"**{paper}**: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + ".", "",
+                  "| claim | what it says | theirs → ours (95 % interval) | verdict | notebook |", "|---|---|---|---|---|"]
+        lines += [claim_line(name, rows) for name, rows in mine.groupby("claim", sort=False)]
+    return "\n".join(lines[1:])
+
+
+def claim_line(name: str, rows: pd.DataFrame) -> str:
+    """A claim's line: its first sub-test's numbers (none where no run is compared) and the verdict of all."""
+    total = rows[rows.subtest == ""].iloc[0]
+    first = rows[rows.subtest != ""].iloc[0]
+    numbers = ""
+    if str(first.low) not in ("", "nan") and CLAIMS[name].experiment:
+        ours, low, high = float(first.ours), float(first.low), float(first.high)
+        numbers = f"{first.subtest}: {first.theirs or '–'} → {ours:+.1f} ({low:+.1f}, {high:+.1f})"
+    return f"| {name} | {CLAIMS[name].says} | {numbers} | **{total.verdict}** ({total.reason}) | {total.notebook} |"
 
 
 def headline_section() -> str:

@@ -1,18 +1,58 @@
 """Verdicts to rewards, and the controls that break the link on purpose."""
 
 import dataclasses
+import re
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polarity_lib.config import choose, derive_seed
+from polarity_lib.config import VERDICT_CONTROLS, choose, derive_seed
 from polarity_lib.rollouts import Rollouts
 
 
 def correctness(rollouts: Rollouts) -> Tensor:
     """[N] 1.0 where the verdict is `correct`, else 0.0; truncated and unread answers count as wrong."""
     return rollouts.correct_N.float()
+
+
+def overlong_penalty(length_N: Tensor, limit: int, buffer: int, factor: float = 1.0) -> Tensor:
+    """DAPO's soft overlong punishment, to be added to a reward.
+
+        penalty_n = factor min(0, -(|y_n| - (limit - buffer)) / buffer)
+
+    0 up to limit - buffer tokens, then in a straight line down to -factor at the limit.
+
+    Source: arXiv 2503.14476 (limit 20480, buffer 4096, factor 1).
+
+    Args:
+        length_N: [N] response tokens of each rollout.
+        limit: the generation budget, after which an answer is cut off.
+        buffer: the last tokens of the budget, in which the penalty grows.
+        factor: the penalty at the limit.
+
+    Returns:
+        [N] penalties, none above 0.
+
+    Raises:
+        ValueError: lengths are not [N], negative, above the limit or not finite; buffer is not in
+            (0, limit]; factor is negative or not finite.
+    """
+    if not 0 < buffer <= limit:
+        raise ValueError(f"buffer must be above 0 and at most the limit of {limit}; got {buffer}.")
+    if not 0 <= factor < float("inf"):
+        raise ValueError(f"factor must be finite and at least 0; got {factor}.")
+    if length_N.ndim != 1:
+        raise ValueError(f"lengths must have shape [N], one per rollout; got {list(length_N.shape)}.")
+    if not ((length_N >= 0) & (length_N <= limit)).all():
+        raise ValueError(f"lengths must be between 0 and the limit of {limit}; got {length_N.tolist()}.")
+    # `0 - x` and not `-x`, which would write -0 for no penalty.
+    return 0 - factor * ((length_N - (limit - buffer)) / buffer).clamp(min=0)
+
+
+def answer_stands_anywhere(gold: str, text: str) -> bool:
+    """Whether some whole number of the text is the true answer: the rule of the `leaky` verifier."""
+    return gold in re.findall(r"[0-9]+", text)
 
 
 def control_verdicts(rollouts: Rollouts, kind: str, seed) -> Rollouts:
@@ -23,16 +63,20 @@ def control_verdicts(rollouts: Rollouts, kind: str, seed) -> Rollouts:
     tossed    the batch's verdicts shuffled among its rows: as many rights as
               before, on random rows, so anything still learned is not
               learned from correctness
+    leaky     right as soon as the true answer stands anywhere in the text, cut off or not:
+              a verifier that can be hacked by writing many numbers
 
     Raises:
         ConfigError: unknown control.
     """
-    choose("verdict control", kind, ("true", "flipped", "tossed"))
+    choose("verdict control", kind, VERDICT_CONTROLS)
     if kind == "true":
         return rollouts
     right = rollouts.correct_N.numpy()
     if kind == "flipped":
         right = ~right
+    elif kind == "leaky":
+        right = np.array([answer_stands_anywhere(p.gold, text) for p, text in zip(rollouts.problems, rollouts.texts)])
     else:
         right = np.random.default_rng(derive_seed(seed, "tossed")).permutation(right)
     verdicts = [

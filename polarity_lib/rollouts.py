@@ -57,6 +57,45 @@ class Rollouts:
         return replace(self, **changes)
 
 
+def join(parts: list[Rollouts]) -> Rollouts:
+    """Batches one after another; groups are numbered on, and what was drawn is added up."""
+    longest = max(part.tokens_NT.shape[1] for part in parts)
+
+    def stack(name):
+        return torch.cat([torch.nn.functional.pad(getattr(p, name), (0, longest - p.tokens_NT.shape[1])) for p in parts])
+
+    groups, first = [], 0
+    for part in parts:
+        groups.append(part.group_N + first)
+        first += int(part.group_N.max()) + 1
+    return Rollouts(
+        problems=[x for p in parts for x in p.problems], group_N=torch.cat(groups),
+        prompt_ids=[x for p in parts for x in p.prompt_ids],
+        tokens_NT=stack("tokens_NT"), mask_NT=stack("mask_NT"), logprobs_NT=stack("logprobs_NT"),
+        entropies_NT=stack("entropies_NT"), finished_N=torch.cat([p.finished_N for p in parts]),
+        texts=[x for p in parts for x in p.texts], verdicts=[x for p in parts for x in p.verdicts],
+        drawn=sum(p.drawn for p in parts), max_new_tokens=max(p.max_new_tokens for p in parts))
+
+
+def choose_groups(rollouts: Rollouts, groups: list[int]) -> Rollouts:
+    """Only the named groups, renumbered 0, 1, ...; `drawn` still counts what was thrown away.
+
+    Raises:
+        ValueError: no group is named; a batch cannot be empty.
+    """
+    if not groups:
+        raise ValueError("a batch needs at least one group.")
+    number = {group: i for i, group in enumerate(groups)}
+    rows = [row for row, group in enumerate(rollouts.group_N.tolist()) if group in number]
+    longest = max(1, int(rollouts.mask_NT[rows].sum(1).max()))
+    picked = {name: getattr(rollouts, name)[rows][:, :longest]
+              for name in ("tokens_NT", "mask_NT", "logprobs_NT", "entropies_NT")}
+    listed = {name: [getattr(rollouts, name)[row] for row in rows] for name in ("problems", "prompt_ids", "texts")}
+    verdicts = [rollouts.verdicts[row] for row in rows] if rollouts.verdicts else []
+    return rollouts.but(**picked, **listed, verdicts=verdicts, finished_N=rollouts.finished_N[rows],
+                        group_N=torch.tensor([number[g] for g in rollouts.group_N[rows].tolist()]))
+
+
 class Sampler(Protocol):
     def sample(self, problems: list[Problem], rollouts_per_prompt: int, seed) -> Rollouts: ...
 

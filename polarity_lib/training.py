@@ -19,19 +19,22 @@ import torch
 from torch import Tensor
 
 from polarity_lib import diagnostics
-from polarity_lib.config import RunConfig, derive_seed
+from polarity_lib.config import RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
 from polarity_lib.evaluation import evaluate, sampler_gap
 from polarity_lib.methods import Method, Progress, method_named
 from polarity_lib.objectives import BatchCounts
-from polarity_lib.policy import Packed, Policy, pack, token_logprobs
+from polarity_lib.policy import Packed, Policy, hidden_states, pack, token_distributions, token_logprobs
 from polarity_lib.pretraining import base_policy
+from polarity_lib.probes import PROBES
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.results import RunFolder, say
 from polarity_lib.rewards import control_verdicts
 from polarity_lib.rollouts import Rollouts, make_sampler
 from polarity_lib.verification import verify
 
+LONG_BUNDLE = 320  # positions; a group longer than this is laid out as several bundles, each with the prompt
+SHORT_BUNDLE = 160  # positions such a part may have: attention costs the square of a bundle
 TOKENS_PER_PASS = 65536  # a larger batch is split; counts are of the whole batch, so nothing changes
 READABLE = 6  # rollouts per verdict, of the first and the last batch, that are kept as text
 
@@ -117,6 +120,8 @@ def prepare(config: RunConfig, device: str) -> Run:
         ConfigError: unknown world, method, option or size; more problems than a split has.
     """
     method = method_named(config.method, dict(config.options))
+    for probe in config.probes:
+        choose("probe", probe, PROBES)
     world = world_named(config.world)
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
@@ -205,7 +210,7 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     keep_N = method.keep(rewards_N)
     clock["judged"] = time.monotonic()
     judged = judged.but(extras=extras_for(run, judged))
-    advantages_NT = method.advantage(judged, rewards_N, Progress(run.step, config.steps))
+    advantages_NT = method.advantage(judged, rewards_N, Progress(run.step, config.steps, config.minibatches))
     advantages_NT = advantages_NT * keep_N[:, None]
 
     metrics = diagnostics.describe_rollouts(rollouts)
@@ -233,6 +238,7 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
     # Rows without advantage give no gradient; leaving them out changes nothing but the time.
     active_N = keep_N & (advantages_NT != 0).any(1) if method.zero_rows_are_free else keep_N
     split_N = rollouts.group_N * config.minibatches // (int(rollouts.group_N.max()) + 1)
+    rollouts = rollouts.but(extras=rollouts.extras | before_update(run, rollouts, active_N))
     grad_norms, clipped, gaps, skipped = [], [], [], 0
     for part in range(config.minibatches):
         rows = (split_N == part) & active_N
@@ -269,32 +275,54 @@ def chunk_loss(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor
     """The loss of some rows, with the denominators of their whole mini-batch."""
     device = run.policy.device
     mask_NT = rollouts.mask_NT[rows].to(device)
-    logprobs_NT, _, _ = token_logprobs(run.policy.model, pack_rows(rollouts, rows), mask_NT, run.config.temperature)
+    logprobs_NT, entropies_NT, _ = token_logprobs(
+        run.policy.model, pack_rows(rollouts, rows), mask_NT, run.config.temperature)
     # The first update of a batch is exactly on-policy: the old log-probabilities are the new ones.
     old_NT = logprobs_NT.detach()
     if "old_logprobs" in rollouts.extras:
         old_NT = rollouts.extras["old_logprobs"][rows].to(device)
     advantages = advantages_NT[rows].to(device)
     extras = {k: v[rows].to(device) for k, v in rollouts.extras.items() if k in run.method.needs}
+    if "entropies" in run.method.needs:
+        extras["entropies"] = entropies_NT
     loss_NT = run.method.token_loss(logprobs_NT, old_NT, advantages, mask_NT, extras)
     loss = run.method.aggregate(loss_NT, mask_NT, counts)
     share = diagnostics.clip_share(logprobs_NT, old_NT, advantages, mask_NT)
-    gap = sampler_gap(rollouts.logprobs_NT[rows], logprobs_NT, rollouts.mask_NT[rows])
+    gap = sampler_gap(rollouts.logprobs_NT[rows], old_NT, rollouts.mask_NT[rows])
     return loss, share, gap
 
 
+def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
+    """What later mini-batches compare with: the policy as it was before the first of them.
+
+    Only `rows` enter the update, so only theirs are computed; the others stay zero.
+    """
+    wants_distributions = "old_distributions" in run.method.needs
+    if (run.config.minibatches == 1 and not wants_distributions) or not rows.any():
+        return {}
+    found = {"old_logprobs": torch.zeros_like(rollouts.mask_NT)}
+    mask_NT = rollouts.mask_NT[rows].to(run.policy.device)
+    with torch.no_grad():
+        logprobs_NT, _, hidden_MC = token_logprobs(
+            run.policy.model, pack_rows(rollouts, rows), mask_NT, run.config.temperature)
+        found["old_logprobs"][rows] = logprobs_NT.cpu()
+        if wants_distributions:
+            logs_MV = token_distributions(run.policy.model, hidden_MC, run.config.temperature).cpu()
+            found["old_distributions"] = torch.zeros(*rollouts.mask_NT.shape, logs_MV.shape[1])
+            found["old_distributions"][rollouts.mask_NT.bool() & rows[:, None]] = logs_MV
+    return found
+
+
 def extras_for(run: Run, rollouts: Rollouts) -> dict:
-    """Compute what the method asked for, and nothing else."""
+    """What the method's advantage or loss asked for (`needs`), and nothing else."""
     extras, everything = {}, torch.ones(len(rollouts), dtype=torch.bool)
-    if run.config.minibatches == 1 and not run.method.needs:
+    if not run.critic and run.reference is None:
         return extras
     with torch.no_grad():
         packed = pack_rows(rollouts, everything)
         mask_NT = rollouts.mask_NT.to(run.policy.device)
-        logprobs_NT, _, hidden_MC = token_logprobs(run.policy.model, packed, mask_NT, run.config.temperature)
-        if run.config.minibatches > 1:
-            extras["old_logprobs"] = logprobs_NT.cpu()
         if run.critic:
+            hidden_MC = hidden_states(run.policy.model, packed)
             values_M = run.critic(hidden_MC).cpu()
             extras["hidden"] = hidden_MC
             extras["values"] = torch.zeros_like(rollouts.mask_NT).index_put(
@@ -308,14 +336,28 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
 def pack_rows(rollouts: Rollouts, rows: Tensor) -> Packed:
     """Chosen rows as bundles: each prompt once, followed by its chosen answers."""
     lengths = rollouts.mask_NT.sum(1).long().tolist()
+    groups = rollouts.group_N.tolist()
     bundles, last = [], None
     for row in rows.nonzero()[:, 0].tolist():
-        group = int(rollouts.group_N[row])
-        if group != last:
+        if groups[row] != last:
             bundles.append((rollouts.prompt_ids[row], []))
-            last = group
+            last = groups[row]
         bundles[-1][1].append(rollouts.tokens_NT[row, : lengths[row]].tolist())
-    return pack(bundles)
+    return pack([part for bundle in bundles for part in split_bundle(*bundle)])
+
+
+def split_bundle(prompt: list[int], answers: list[list[int]]) -> list[tuple[list[int], list[list[int]]]]:
+    """A long group as several bundles in the same order; a short one as it is."""
+    if len(prompt) + sum(map(len, answers)) <= LONG_BUNDLE:
+        return [(prompt, answers)]
+    parts, room = [], 0
+    for answer in answers:
+        if not parts or len(answer) > room:
+            parts.append((prompt, []))
+            room = SHORT_BUNDLE - len(prompt)
+        parts[-1][1].append(answer)
+        room -= len(answer)
+    return parts
 
 
 def split_rows(rows: Tensor, mask_NT: Tensor) -> list[Tensor]:
@@ -344,6 +386,8 @@ def final_evaluation(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
         metrics, table = evaluate(run.policy, problems, samples, f"{config.seed}/{name}", config.eval_temperature)
         found |= {f"{name}/{k}": v for k, v in metrics.items()}
         counts.append(table.assign(set=name))
+    for name in config.probes:
+        found |= PROBES[name](run.policy, config)
     return found, pd.concat(counts, ignore_index=True)
 
 

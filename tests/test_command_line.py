@@ -12,7 +12,8 @@ import pytest
 from polarity_lib import execute, plan, study
 from polarity_lib.__main__ import main
 from polarity_lib.config import ConfigError
-from polarity_lib.experiments import EXPERIMENTS, experiment
+from polarity_lib.arms import EXPERIMENTS
+from polarity_lib.experiments import experiment
 from polarity_lib.plan import Settings
 from polarity_lib.results import ROOT
 

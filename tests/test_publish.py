@@ -7,16 +7,17 @@ import shutil
 import pandas as pd
 import pytest
 
-from polarity_lib import experiments, publish, results
+from polarity_lib import arms, experiments, publish, results
 from polarity_lib.config import SCALES
-from polarity_lib.experiments import Experiment, experiment, train_or_load
+from polarity_lib.arms import Experiment
+from polarity_lib.experiments import experiment, train_or_load
 from polarity_lib.results import Damaged, without_timings
 
 ARMS = ("base", "nsr", "psr")
 
 
 def small_experiment(scale, seed):
-    return {name: experiments._run(scale, name, seed, **({"steps": 0} if name == "base" else {})) for name in ARMS}
+    return {name: arms._run(scale, name, seed, **({"steps": 0} if name == "base" else {})) for name in ARMS}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POLARITY_RUNS", str(root))
-        patch.setitem(experiments.EXPERIMENTS, "small", Experiment(small_experiment, 2, "10"))
+        patch.setitem(arms.EXPERIMENTS, "small", Experiment(small_experiment, 2, "10"))
         train_or_load(experiment("small", scale="smoke", seeds=2), reuse_published=False, progress=False)
     return root
 
@@ -39,9 +40,9 @@ def checkout(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(publish, "ROOT", tmp_path)
     monkeypatch.setattr(experiments, "_PUBLISHED", {})
-    for name in list(experiments.EXPERIMENTS):
-        monkeypatch.delitem(experiments.EXPERIMENTS, name)
-    monkeypatch.setitem(experiments.EXPERIMENTS, "small", Experiment(small_experiment, 2, "10"))
+    for name in list(arms.EXPERIMENTS):
+        monkeypatch.delitem(arms.EXPERIMENTS, name)
+    monkeypatch.setitem(arms.EXPERIMENTS, "small", Experiment(small_experiment, 2, "10"))
     return tmp_path
 
 
@@ -100,7 +101,7 @@ def test_a_damaged_run_is_refused_and_nothing_is_written(checkout):
 def test_a_run_that_left_the_experiment_goes(checkout, monkeypatch, capsys):
     publish.publish("smoke")
     other = lambda scale, seed: {n: c for n, c in small_experiment(scale, seed).items() if n != "psr"}  # noqa: E731
-    monkeypatch.setitem(experiments.EXPERIMENTS, "small", Experiment(other, 2, "10"))
+    monkeypatch.setitem(arms.EXPERIMENTS, "small", Experiment(other, 2, "10"))
     publish.publish("smoke")
     table = pd.read_parquet(checkout / "data" / "results" / "small" / "metrics.parquet")
     assert set(table.arm) == {"base", "nsr"} and "2 dropped" in capsys.readouterr().err

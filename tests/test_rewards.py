@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polarity_lib.config import ConfigError
-from polarity_lib.rewards import control_verdicts, correctness
+from polarity_lib.rewards import control_verdicts, correctness, overlong_penalty
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import LABELS, Verdict
 
@@ -50,3 +50,33 @@ def test_a_true_verifier_changes_nothing_and_an_unknown_one_is_refused():
     assert control_verdicts(rollouts, "true", 0) is rollouts
     with pytest.raises(ConfigError, match="Did you mean 'tossed'"):
         control_verdicts(rollouts, "toss", 0)
+
+
+def test_overlong_penalty_by_hand():
+    # Limit 20, buffer 4: free up to 16 tokens, then a quarter per token.
+    lengths = torch.tensor([0, 16, 17, 18, 20])
+    assert overlong_penalty(lengths, 20, 4).tolist() == [0, 0, -0.25, -0.5, -1]
+    assert overlong_penalty(lengths, 20, 4, factor=0.5).tolist() == [0, 0, -0.125, -0.25, -0.5]
+    assert overlong_penalty(torch.tensor([0.0, 5, 20]), 20, 20).tolist() == [0, -0.25, -1]  # no free part
+    assert str(overlong_penalty(lengths, 20, 4)[0].item()) == "0.0"  # not -0.0, which tables would print
+
+
+@given(st.lists(st.integers(0, 64), min_size=1), st.integers(1, 64))
+def test_overlong_penalty_falls_with_length_and_is_at_most_its_factor(lengths, buffer):
+    penalties = overlong_penalty(torch.tensor(sorted(lengths)), 64, buffer, factor=2.0)
+    assert (penalties.diff() <= 0).all()
+    assert ((penalties <= 0) & (penalties >= -2)).all()
+
+
+def test_bad_overlong_inputs_are_refused():
+    lengths = torch.tensor([3, 9])
+    for buffer in (0, -1, 11):
+        with pytest.raises(ValueError, match="buffer must be above 0 and at most the limit of 10"):
+            overlong_penalty(lengths, 10, buffer)
+    for bad in (torch.tensor([11]), torch.tensor([-1]), torch.tensor([float("nan")])):
+        with pytest.raises(ValueError, match="between 0 and the limit"):
+            overlong_penalty(bad, 10, 2)
+    with pytest.raises(ValueError, match=r"shape \[N\]"):
+        overlong_penalty(lengths[None], 10, 2)
+    with pytest.raises(ValueError, match="factor"):
+        overlong_penalty(lengths, 10, 2, factor=-1.0)
