@@ -19,7 +19,12 @@ settings = plan.Settings(
 PYTHON = f"OMP_NUM_THREADS=1 {shlex.quote(sys.executable)} -m polarity_lib"
 JOBS = {job.name: job for job in plan.study_jobs(settings)}
 NOTEBOOKS = {path.stem: path for path in plan.notebooks(settings.only)}
+STARTS, FIRST = {}, {}  # base policies by name, and the notebook that needs each first
+for job in JOBS.values():
+    STARTS |= job.starts(settings.reuses)
+    FIRST = {name: job.notebook for name in job.starts(settings.reuses)} | FIRST
 MARKER = str(study.marker("{job}"))
+START_MARKER = str(study.marker("start.{start}"))
 EXECUTED = str(study.executed(plan.NOTEBOOKS / "{notebook}.ipynb", settings))
 PARAMETERS = study.notebook_parameters(settings)
 
@@ -28,6 +33,18 @@ def run_arguments(wildcards):
     job = JOBS[wildcards.job]
     fresh = "" if settings.reuses else " --fresh"
     return f"{job.experiment} --arms {shlex.quote(job.arm)} --scale {settings.scale} --seeds {job.seeds}{fresh}"
+
+
+def run_inputs(wildcards):
+    """Runs it copies from, and its base policies, made once although several jobs begin from them."""
+    job = JOBS[wildcards.job]
+    return [MARKER.format(job=needed) for needed in job.needs] + [
+        START_MARKER.format(start=name) for name in job.starts(settings.reuses)]
+
+
+def start_arguments(wildcards):
+    start = STARTS[wildcards.start]
+    return f"{start.corpus} {start.size} {start.steps} {start.seed}"
 
 
 def notebook_inputs(wildcards):
@@ -54,13 +71,22 @@ rule all:
         [EXECUTED.format(notebook=name) for name in NOTEBOOKS],
 
 
-# One pair of rules per notebook, because a priority belongs to a rule: notebook 00 and its runs go first.
+# Three rules per notebook, because a priority belongs to a rule: notebook 00 and its runs go first, and
+# while its base policy is made another core executes the notebooks that need no runs.
 for name in NOTEBOOKS:
+
+    rule:
+        name: f"starts_of_{name}"
+        wildcard_constraints: start=one_of(start for start, first in FIRST.items() if first == name)
+        output: touch(START_MARKER)
+        params: arguments=start_arguments
+        priority: 100 - int(name[:2])
+        shell: PYTHON + " base-policy {params.arguments}"
 
     rule:
         name: f"runs_of_{name}"
         wildcard_constraints: job=one_of(job.name for job in JOBS.values() if job.notebook == name)
-        input: lambda wildcards: [MARKER.format(job=needed) for needed in JOBS[wildcards.job].needs]
+        input: run_inputs
         output: touch(MARKER)
         params: arguments=run_arguments
         priority: 100 - int(name[:2])

@@ -40,12 +40,14 @@ def _all_actions(parser):
 
 
 def whole_number(text: str) -> int:
+    """An argument that must be 1 or more."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
 
 
 def build_parser() -> Parser:
+    """Every command with its options."""
     parser = Parser(prog="python -m polarity_lib", description=__doc__,
                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
@@ -56,6 +58,12 @@ def build_parser() -> Parser:
     run.add_argument("--scale", default="tiny")
     run.add_argument("--seeds", type=whole_number, default=1)
     run.add_argument("--fresh", action="store_true", help="compute here even what is committed in data/results")
+
+    start = commands.add_parser("base-policy", help="make and cache one base policy", allow_abbrev=False)
+    start.add_argument("corpus")
+    start.add_argument("size")
+    start.add_argument("steps", type=whole_number)
+    start.add_argument("seed", type=int)
 
     notebook = commands.add_parser("notebook", help="run one notebook through papermill", allow_abbrev=False)
     notebook.add_argument("name", help="number, name or path")
@@ -79,12 +87,30 @@ def build_parser() -> Parser:
 
 
 def command_run(args) -> None:
+    """Compute or continue arms of an experiment."""
     from polarity_lib.experiments import experiment, train_or_load
 
     train_or_load(experiment(args.experiment, args.arms, args.scale, args.seeds), reuse_published=not args.fresh)
 
 
+def command_base_policy(args) -> None:
+    """Make a base policy unless it is cached."""
+    import torch
+
+    from polarity_lib.config import StartConfig, choose
+    from polarity_lib.policy import SIZES
+    from polarity_lib.pretraining import CORPORA, base_policy
+    from polarity_lib.training import one_thread
+
+    choose("corpus", args.corpus, CORPORA)
+    choose("policy size", args.size, SIZES)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with one_thread(device):
+        base_policy(StartConfig(args.corpus, args.size, args.steps, args.seed), device)
+
+
 def command_notebook(args) -> None:
+    """Run one notebook through papermill."""
     from polarity_lib.execute import check_parameters, execute, find_notebook
 
     path = find_notebook(args.name)
@@ -95,6 +121,7 @@ def command_notebook(args) -> None:
 
 
 def command_study(args) -> int:
+    """Bring about the study, or print its plan."""
     from polarity_lib.plan import Settings, plan_text
     from polarity_lib.study import run_study
 
@@ -107,12 +134,14 @@ def command_study(args) -> int:
 
 
 def command_publish(args) -> None:
+    """Collect the committed study."""
     from polarity_lib.publish import publish
 
     publish()
 
 
 def command_clean(args) -> None:
+    """Delete data/runs, after asking."""
     folder = runs_root()
     if not folder.exists():
         print(f"{folder} does not exist; nothing to delete")
@@ -127,8 +156,8 @@ def command_clean(args) -> None:
     print(f"deleted {folder}")
 
 
-COMMANDS = {"run": command_run, "notebook": command_notebook, "study": command_study, "plan": command_study,
-            "publish": command_publish, "clean-runs": command_clean}
+COMMANDS = {"run": command_run, "base-policy": command_base_policy, "notebook": command_notebook,
+            "study": command_study, "plan": command_study, "publish": command_publish, "clean-runs": command_clean}
 
 
 def main(arguments: list[str] | None = None) -> int:

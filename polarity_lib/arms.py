@@ -186,7 +186,7 @@ def _repeated(scale: Scale, method: str, seed: int, world: str = "chain", **fiel
     sizes = {"minibatches": 4, "learning_rate": rate, "steps": max(2, round(0.3 * scale.run["steps"]))}
     sizes |= _unless_smoke(scale, curve_samples=8, final_problems=300, final_samples=32)
     if world_named(world).family == "chain":
-        sizes["start_steps"] = round(0.4 * scale.start_steps)
+        sizes["start_steps"] = round(0.35 * scale.start_steps)
     return _run(scale, method, seed, world=world, **(sizes | fields))
 
 

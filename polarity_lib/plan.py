@@ -94,7 +94,12 @@ class Job:
         return f"{self.experiment}.{re.sub('[^a-zA-Z0-9=.+-]+', '_', self.arm)}.{digest}"
 
     def finished(self, reuse: bool) -> bool:
+        """Whether none of its runs needs computing."""
         return all(is_finished(arm.config, reuse) for arm in self.runs)
+
+    def starts(self, reuse: bool) -> dict[str, StartConfig]:
+        """Base policies that its unfinished runs begin from, by name."""
+        return {arm.config.start.name: arm.config.start for arm in self.runs if not is_finished(arm.config, reuse)}
 
 
 def study_jobs(settings: Settings) -> list[Job]:
@@ -148,11 +153,21 @@ def progress_of(config: RunConfig) -> float:
     folder = runs_root() / config.name
     if (folder / "done.json").exists():
         return 1.0
+    return 0.95 * _steps_behind(folder, config.steps)  # the rest is evaluation
+
+
+def progress_of_start(start: StartConfig) -> float:
+    """The same for a base policy's warm start."""
+    return 1.0 if start_is_made(start) else _steps_behind(start_folder(start), start.steps)
+
+
+def _steps_behind(folder: Path, steps: int) -> float:
+    """The share of the steps that the last line of a folder's live metrics has seen."""
     try:
         with open(folder / "metrics.jsonl", "rb") as file:
             file.seek(max(0, file.seek(0, 2) - 20000))
             last = file.read().decode().splitlines()[-1]
-        return min(1.0, (json.loads(last)["step"] + 1) / max(1, config.steps)) * 0.95  # the rest is evaluation
+        return min(1.0, (json.loads(last)["step"] + 1) / max(1, steps))
     except (OSError, ValueError, IndexError, KeyError):
         return 0.0
 
@@ -183,11 +198,12 @@ def is_summary(notebook: Path) -> bool:
 
 # --- costs on a laptop ------------------------------------------------------------
 
-# Seconds on one core with about 115 GFLOP/s in float32, scale tiny.
-SECONDS_PER_TRAINED_ANSWER = {"countdown": 6e-4, "chain": 2e-3}
-SECONDS_PER_SAMPLED_ANSWER = {"countdown": 8e-5, "chain": 4e-4}
-SECONDS_PER_START_STEP = 0.2
-CRITIC_FACTOR = 2.0  # PPO's extra forward pass and its critic
+# Seconds on one of two busy cores with about 115 GFLOP/s in float32, scale tiny.
+SECONDS_PER_TRAINED_ANSWER = {"countdown": 1e-3, "chain": 3e-3}
+SECONDS_PER_SAMPLED_ANSWER = {"countdown": 8e-5, "chain": 8e-4}
+SECONDS_PER_START_STEP = {"countdown": 0.27, "chain": 0.5}
+REPEATED_FACTOR = 1.4  # four mini-batches per batch, and the old log-probabilities
+METHOD_FACTORS = {"ppo": 2.0, "dapo": 2.0, "dapo_fork": 2.2}  # a critic; the answers thrown away
 SECONDS_PER_NOTEBOOK = 25.0
 SECONDS_PER_JOB = 5.0  # importing torch and transformers
 
@@ -196,7 +212,7 @@ def run_seconds(config: RunConfig) -> float:
     """About how long a run takes on one core at scale tiny: training, curve points, final evaluation."""
     kind = "chain" if config.world.startswith("chain") else "countdown"
     trained = config.steps * config.prompts_per_step * config.rollouts_per_prompt
-    trained *= CRITIC_FACTOR if config.method == "ppo" else 1.0
+    trained *= METHOD_FACTORS.get(config.method, 1.0) * (REPEATED_FACTOR if config.minibatches > 1 else 1.0)
     curves = (config.steps // config.curve_every + 1) * config.curve_problems * config.curve_samples
     final = config.final_problems * config.final_samples + min(256, config.pool_size) * min(16, config.final_samples)
     sampled = curves + final
@@ -204,11 +220,17 @@ def run_seconds(config: RunConfig) -> float:
 
 
 def start_seconds(start: StartConfig) -> float:
-    return start.steps * SECONDS_PER_START_STEP
+    """About how long a base policy's warm start takes."""
+    return start.steps * SECONDS_PER_START_STEP[start.corpus.split("_")[0]]
 
 
 def start_is_made(start: StartConfig) -> bool:
-    return (runs_root() / "starts" / start.name / "weights.pt").exists()
+    """Whether the base policy is cached. (What its files hold is checked when they are loaded.)"""
+    return (start_folder(start) / "weights.pt").exists()
+
+
+def start_folder(start: StartConfig) -> Path:
+    return runs_root() / "starts" / start.name
 
 
 def plan_text(settings: Settings, cores: int = 2) -> str:

@@ -94,6 +94,7 @@ def warm_start(start: StartConfig, folder: RunFolder, device: str = "cpu") -> Po
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % CHECKPOINT_EVERY == 0:
+            folder.watch({"step": step, "steps": start.steps, "loss": loss.item()})
             folder.save_checkpoint({"step": step + 1, "model": model.state_dict(),
                                     "optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state})
         if (step + 1) % 100 == 0:

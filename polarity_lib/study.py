@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from polarity_lib.plan import (
-    SECONDS_PER_NOTEBOOK, Settings, is_finished, notebooks, plan_text, progress_of, run_seconds, start_is_made,
-    start_seconds, study_jobs,
+    SECONDS_PER_NOTEBOOK, Settings, is_finished, notebooks, plan_text, progress_of, progress_of_start, run_seconds,
+    start_is_made, start_seconds, study_jobs,
 )
 from polarity_lib.results import ROOT, runs_root, say
 
@@ -81,6 +81,11 @@ def settle_markers(settings: Settings) -> None:
             marker(job.name).touch()
         else:
             marker(job.name).unlink(missing_ok=True)
+        for name, start in job.starts(settings.reuses).items():
+            if start_is_made(start):
+                marker(f"start.{name}").touch()
+            else:
+                marker(f"start.{name}").unlink(missing_ok=True)
 
 
 def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None) -> int:
@@ -141,7 +146,7 @@ class Progress(threading.Thread):
         shares = {name: 1.0 if name in self.reused else progress_of(config) for name, config in self.runs.items()}
         made = sum(self.is_executed(path) for path in self.notebooks)
         behind = sum(shares[name] * cost for name, cost in self.costs.items()) + made * SECONDS_PER_NOTEBOOK
-        behind += sum(start_seconds(start) for start in self.starts.values() if start_is_made(start))
+        behind += sum(progress_of_start(start) * start_seconds(start) for start in self.starts.values())
         total = sum(self.costs.values()) + len(self.notebooks) * SECONDS_PER_NOTEBOOK
         total += sum(start_seconds(start) for start in self.starts.values())
         return behind, total, sum(share == 1.0 for share in shares.values()), made

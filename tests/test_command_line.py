@@ -82,6 +82,21 @@ def test_deleting_runs_asks_first(tmp_path, monkeypatch, capsys):
     assert main(["clean-runs", "--yes"]) == 0 and not folder.exists()
 
 
+def test_a_base_policy_is_made_once(tmp_path, capsys):
+    arguments = ["base-policy", "countdown", "smoke", "2", "0"]
+    assert main(arguments) == 0
+    weights = next((tmp_path / "runs" / "starts").glob("countdown-smoke-2-s0-*/weights.pt"))
+    made = weights.stat().st_mtime_ns
+    assert main(arguments) == 0 and weights.stat().st_mtime_ns == made
+    assert main(["base-policy", "countdwn", "smoke", "2", "0"]) == 2
+    assert "Did you mean 'countdown'" in capsys.readouterr().err
+
+
+def test_a_job_asks_for_the_base_policies_of_its_unfinished_runs(notebooks):
+    jobs = [job for job in plan.study_jobs(Settings(scale="smoke", seeds=2)) if job.arm == "grpo"]
+    assert all(sorted(start.seed for start in job.starts(False).values()) == [0, 1] for job in jobs)
+
+
 # --- notebook parameters ----------------------------------------------------------
 
 
