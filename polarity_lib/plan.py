@@ -193,6 +193,7 @@ def reasons_to_execute(notebook: Path, settings: Settings) -> str:
 
 
 def is_summary(notebook: Path) -> bool:
+    """Whether a notebook reads what all earlier ones found."""
     return int(notebook.stem[:2]) >= FIRST_SUMMARY
 
 
@@ -230,6 +231,7 @@ def start_is_made(start: StartConfig) -> bool:
 
 
 def start_folder(start: StartConfig) -> Path:
+    """Where a base policy is made and kept."""
     return runs_root() / "starts" / start.name
 
 

@@ -26,7 +26,7 @@ import torch
 from polarity_lib.config import StartConfig, choose, derive_seed
 from polarity_lib.policy import Policy, build_policy, hidden_states, pack
 from polarity_lib.problems import chain, countdown
-from polarity_lib.results import Damaged, RunFolder, load_tensors, runs_root, save_tensors, say
+from polarity_lib.results import Damaged, RunFolder, clear_storage_errors, load_tensors, runs_root, save_tensors, say
 
 CHECKPOINT_EVERY = 20  # steps
 
@@ -122,7 +122,8 @@ def base_policy(start: StartConfig, device: str = "cpu", root: Path | None = Non
             except Damaged as error:
                 say(f"{error}; the base policy is made again")
         policy = warm_start(start, folder, device)
-        policy.save(folder.path / "hf")
+        with clear_storage_errors(folder.path):
+            policy.save(folder.path / "hf")
         save_tensors(path, {k: v.cpu() for k, v in policy.model.state_dict().items()})
         folder.drop_checkpoint()
     return policy

@@ -88,6 +88,7 @@ def filled(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
+    """Fill README.md in, or with --check only say whether it is up to date."""
     old = README.read_text()
     new = filled(old)
     if "--check" in arguments:

@@ -47,7 +47,8 @@ def runs_root() -> Path:
 
 
 @contextlib.contextmanager
-def _clear_storage_errors(path: Path):
+def clear_storage_errors(path: Path):
+    """A full disk or a missing permission becomes one line a person can act on."""
     try:
         yield
     except OSError as error:
@@ -74,7 +75,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         StorageError: full disk, missing permission, read-only file system.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _clear_storage_errors(path):
+    with clear_storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(part, "wb") as file:
@@ -87,6 +88,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def checksum(data: bytes) -> str:
+    """SHA-256 as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -124,7 +126,7 @@ class RunFolder:
 
         The operating system drops the lock when its holder dies, however it dies.
         """
-        with _clear_storage_errors(self.path):
+        with clear_storage_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / ".lock", "w")
         with file:
@@ -138,10 +140,14 @@ class RunFolder:
     # --- while running ------------------------------------------------------
 
     def begin(self) -> None:
+        """Write the identity, and sweep up what a kill in the middle of a write left; hold the lock."""
+        for part in self.path.glob(".*.part"):
+            part.unlink(missing_ok=True)
         text = json.dumps(self.identity, indent=1, sort_keys=True)
         write_atomic(self.path / "config.json", text.encode())
 
     def save_checkpoint(self, payload) -> None:
+        """Replace the checkpoint, atomically."""
         save_tensors(self.path / "checkpoint.pt", payload)
 
     def load_checkpoint(self):
@@ -157,11 +163,12 @@ class RunFolder:
             return None
 
     def drop_checkpoint(self) -> None:
+        """Remove the checkpoint of what is finished."""
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
     def watch(self, row: dict) -> None:
         """Append one line to metrics.jsonl, for people and live plots only."""
-        with _clear_storage_errors(self.path / "metrics.jsonl"):
+        with clear_storage_errors(self.path / "metrics.jsonl"):
             with open(self.path / "metrics.jsonl", "a") as file:
                 file.write(json.dumps(row) + "\n")
 

@@ -30,14 +30,17 @@ def marker(job_name: str) -> Path:
 
 
 def executed(notebook: Path, settings: Settings) -> Path:
+    """Where the executed copy of a notebook goes."""
     return runs_root() / "notebooks" / f"{notebook.stem}-{settings.label}.ipynb"
 
 
 def figures_folder(settings: Settings) -> Path:
+    """Where this request's figures go."""
     return runs_root() / "figures" / settings.label
 
 
 def tables_folder(settings: Settings) -> Path:
+    """Where this request's tables go."""
     return runs_root() / "tables" / settings.label
 
 
@@ -185,6 +188,7 @@ def summary(settings: Settings) -> None:
 
 
 def claims_table(settings: Settings) -> Path | None:
+    """The claims table of this request, if notebook 90 has made it."""
     path = tables_folder(settings) / "claims.csv"
     return path if path.exists() else None
 

@@ -304,6 +304,7 @@ def fetch(names: list[str] | None = None, folder: Path = FETCHED) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line: fetch the problem sets from their homes."""
     parser = argparse.ArgumentParser(
         prog="python -m polarity_lib.problems.sets", description="The papers' problem sets."
     )

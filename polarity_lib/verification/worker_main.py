@@ -61,6 +61,7 @@ def _judges():
 
 
 def main():
+    """Answer questions from standard input, one JSON line each, until it closes."""
     timeout_s, memory_mb = float(sys.argv[1]), int(sys.argv[2])
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # a stray print must not look like a result
