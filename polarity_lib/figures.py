@@ -38,6 +38,8 @@ RIGHT, WRONG, NEUTRAL = COLOURS["psr"], COLOURS["nsr"], "#999999"  # polarities 
 LABELS = {
     "base": "base", "grpo": "GRPO", "psr": "PSR (right only)", "nsr": "NSR (wrong only)",
     "w_reinforce": "W-REINFORCE", "reinforce": "REINFORCE", "ppo": "PPO", "rloo": "RLOO", "dr_grpo": "Dr. GRPO",
+    "a3po": "A3PO", "dapo": "DAPO", "dapo_fork": "DAPO, fork tokens", "lp_reg": "Lp-Reg", "cispo": "CISPO", "gspo": "GSPO",
+    "lens": "LENS",
 }
 MAX_BYTES = 300_000
 

@@ -31,10 +31,10 @@ FREQUENT = 100  # patterns of the base policy that count as its habits
 
 
 def sample_test(policy: Policy, config: RunConfig, label: str, problems: int = PROBE_PROBLEMS,
-                samples: int = PROBE_SAMPLES) -> Rollouts:
-    """Judged answers to the first problems of the test split."""
+                samples: int = PROBE_SAMPLES, times: int = 1) -> Rollouts:
+    """Judged answers to the first problems of the test split; `times` as many as asked for, or as the run's scale draws."""
     chosen = world_named(config.world).draw("test", min(problems, config.final_problems), config.seed)
-    samples = min(samples, config.final_samples)
+    samples = min(samples, config.final_samples) * times
     rollouts = make_sampler(policy).sample(chosen, samples, f"{config.seed}/probe/{label}")
     return rollouts.but(verdicts=verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist()))
 
@@ -42,8 +42,9 @@ def sample_test(policy: Policy, config: RunConfig, label: str, problems: int = P
 def is_faithful(prompt: str, text: str) -> bool:
     """Every operation is shown on a line of its own, and every line (re-checks too) is right."""
     steps = label_steps(prompt, text)
-    lines = text.rpartition("#")[0].count(";") + 1
-    return lines == len(read_question(prompt)) - 1 and len(steps) >= lines and all(label == "right" for _, label in steps)
+    lines = text.rpartition("#")[0].split(";")
+    shown = len(lines) == len(read_question(prompt)) - 1 and all(line.partition("?")[0] for line in lines)
+    return shown and all(label == "right" for _, label in steps)
 
 
 def faithful(policy: Policy, config: RunConfig) -> dict[str, float]:
@@ -96,7 +97,7 @@ def patterns(policy: Policy, config: RunConfig) -> dict[str, float]:
     few = dict(problems=PROBE_PROBLEMS // 4)
     ours = sample_test(policy, config, "patterns", **few)
     reference = sample_test(base_policy(config.start, policy.device.type), config, "patterns/base",
-                            samples=8 * PROBE_SAMPLES, **few)
+                            times=8, **few)
     seen = [set().union(*(grams(rollout_tokens(reference, row)) for row in rows)) for rows in rows_of_groups(reference)]
     habits = {gram for gram, _ in sum(right_patterns(reference), Counter()).most_common(FREQUENT)}
     mine = right_patterns(ours)

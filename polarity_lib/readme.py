@@ -13,12 +13,13 @@ import sys
 
 import pandas as pd
 
-from polarity_lib.claims import CLAIMS, PAPERS
 from polarity_lib.arms import EXPERIMENTS
-from polarity_lib.experiments import experiment, load_finished
+from polarity_lib.claims import CLAIMS, PAPERS
+from polarity_lib.experiments import Runs, experiment, load_finished
 from polarity_lib.figures import arm_label
 from polarity_lib.results import ROOT, published_root
 from polarity_lib.rules import final
+from polarity_lib.uncertainty import mean_t
 
 README = ROOT / "README.md"
 
@@ -60,6 +61,33 @@ def headline_section() -> str:
     return "\n".join(lines)
 
 
+def gains_section() -> str:
+    """Final pass@1 minus the base's, in points: A3PO and its baselines, LENS and its controls, per world."""
+    lines = ["| | world | base pass@1 | gain of each method, points (95 % interval) | seeds |", "|---|---|---|---|---|"]
+    for paper, name, prefix in GAINS:
+        runs = load_finished([arm for arm in experiment(name, "all", "tiny", EXPERIMENTS[name].seeds)
+                              if arm.name.startswith(prefix)])
+        if runs.arms:
+            lines.append(gain_line(paper, runs, prefix))
+    return "\n".join(lines)
+
+
+GAINS = (("A3PO", "a3po_countdown", "countdown3/"), ("A3PO", "a3po_countdown", "countdown4/"), ("A3PO", "a3po_chain", ""),
+         ("LENS", "lens_countdown", ""), ("LENS", "lens_chain", ""))  # paper, experiment, prefix of its arms
+
+
+def gain_line(paper: str, runs: Runs, prefix: str) -> str:
+    """One world's line of the gains."""
+    table = final(runs, "test/pass@1").dropna()  # over the seeds that every arm has
+    base, cells = table[f"{prefix}base"], []
+    for arm in (arm for arm in dict.fromkeys(a.name for a in runs.arms) if arm != f"{prefix}base"):
+        found = mean_t(table[arm] - base)
+        bounds = f" ({found.low:+.1f}, {found.high:+.1f})" if found.n > 1 else ""
+        cells.append(f"{arm_label(arm.removeprefix(prefix))} {found.estimate:+.1f}{bounds}")
+    world = runs.arms[0].config.world
+    return f"| {paper} | {world} | {base.mean():.1f} | {'; '.join(cells)} | {len(table)} |"
+
+
 def speed_section() -> str:
     """Every benchmark's measured rows."""
     lines = ["| what | ours | peer | ratio | threads |", "|---|---|---|---|---|"]
@@ -73,7 +101,7 @@ def speed_section() -> str:
     return "\n".join(lines)
 
 
-SECTIONS = {"claims": claims_section, "headline": headline_section, "speed": speed_section}
+SECTIONS = {"claims": claims_section, "headline": headline_section, "gains": gains_section, "speed": speed_section}
 
 
 def filled(text: str) -> str:

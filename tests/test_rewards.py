@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polarity_lib.config import ConfigError
-from polarity_lib.rewards import control_verdicts, correctness, overlong_penalty
+from polarity_lib.problems import Problem, world_named
+from polarity_lib.rewards import answer_stands_anywhere, control_verdicts, correctness, overlong_penalty
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import LABELS, Verdict
 
@@ -43,6 +44,30 @@ def test_tossed_verdicts_say_nothing_about_correctness():
     rollouts = judged(["correct"] * 1000 + ["wrong"] * 1000)
     kept = correctness(control_verdicts(rollouts, "tossed", 0))[:1000].mean().item()
     assert kept == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_leaky_verifier_by_hand():
+    problem = Problem("chain", "8+4:", "12", "by hand")
+    texts = ["#12", "#129", "8+4=12;#0", "1121#0", ""]
+    rollouts = judged(["correct", "wrong", "truncated", "wrong", "no_answer"]).but(problems=[problem] * 5, texts=texts)
+    leaky = control_verdicts(rollouts, "leaky", 0)
+    assert correctness(leaky).tolist() == [1, 0, 1, 0, 0]  # anywhere, cut off or not, but as a number of its own
+    assert leaky.verdicts[2].label == "correct" and leaky.verdicts[2].reason == "leaky verdict; truly truncated"
+    assert correctness(rollouts).tolist() == [1, 0, 0, 0, 0]  # the true record is untouched
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("3+5=12#8", True), ("#12", True), ("12", True), ("12;13;14", True), ("=12?", True), ("-12", True),
+    ("123", False), ("312", False), ("1 2", False), ("1;2", False), ("012", False), ("", False), ("#", False),
+])  # fmt: skip
+def test_an_answer_that_stands_anywhere_is_a_whole_number(text, found):
+    assert answer_stands_anywhere("12", text) is found
+
+
+def test_what_is_right_is_right_to_the_leaky_verifier_too():
+    problems = world_named("chain").draw("train", 20, 0)
+    rollouts = judged(["correct"] * 20).but(problems=problems, texts=[f"1+1=2#{p.gold}" for p in problems])
+    assert correctness(control_verdicts(rollouts, "leaky", 0)).all()
 
 
 def test_a_true_verifier_changes_nothing_and_an_unknown_one_is_refused():

@@ -8,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from polarity_lib.methods import collect_mixed, mixed_groups
 from polarity_lib.policy import Policy, build_policy
 from polarity_lib.problems import world_named
-from polarity_lib.rollouts import FastSampler, ModelSampler, make_sampler, next_prefixes, pick_tokens, uniforms
+from polarity_lib.rollouts import (
+    FastSampler, ModelSampler, Rollouts, choose_groups, join, make_sampler, next_prefixes, pick_tokens, uniforms,
+)  # fmt: skip
+from polarity_lib.training import ProblemStream
+from polarity_lib.verification import Verdict
 
 SAMPLERS = [FastSampler, ModelSampler]
 both = pytest.mark.parametrize("sampler", SAMPLERS)
@@ -198,3 +203,130 @@ def test_other_shapes_take_the_general_sampler():
     assert isinstance(make_sampler(policy), FastSampler)
     policy.model.config.num_key_value_heads = 1
     assert isinstance(make_sampler(Policy(policy.model, policy.tokenizer)), ModelSampler)
+
+
+# ---------------------------------------------------------------- joining and choosing
+
+
+def hand_made(lengths, rights, problems=None, drawn=None) -> Rollouts:
+    """Groups of two. Row n has lengths[n] tokens, all of them n + 1, at log-probability -(n + 1)."""
+    N, T = len(lengths), max(lengths)
+    mask = (torch.arange(T)[None] < torch.tensor(lengths)[:, None]).float()
+    number = torch.arange(1.0, N + 1)[:, None] * mask
+    problems = problems or [PROBLEMS[n // 2] for n in range(N)]
+    return Rollouts(
+        problems=problems, group_N=torch.arange(N) // 2, prompt_ids=[[n // 2] for n in range(N)],
+        tokens_NT=number.long(), mask_NT=mask, logprobs_NT=-number, entropies_NT=0.1 * number,
+        finished_N=torch.tensor([n % 2 == 0 for n in range(N)]), texts=[f"row {n}" for n in range(N)],
+        verdicts=[Verdict("correct" if r else "wrong", None, "", "by hand") for r in rights],
+        drawn=drawn or N, max_new_tokens=9)
+
+
+def test_batches_are_joined_by_hand():
+    first, second = hand_made([2, 1, 3, 3], [1, 0, 0, 0]), hand_made([5, 4], [0, 1], drawn=10)
+    whole = join([first, second])
+    assert whole.group_N.tolist() == [0, 0, 1, 1, 2, 2] and whole.drawn == 14 and whole.max_new_tokens == 9
+    assert whole.mask_NT.sum(1).tolist() == [2, 1, 3, 3, 5, 4] and whole.mask_NT.shape == (6, 5)
+    assert whole.tokens_NT[:3].tolist() == [[1, 1, 0, 0, 0], [2, 0, 0, 0, 0], [3, 3, 3, 0, 0]]  # padded with zeros
+    assert (whole.logprobs_NT[whole.mask_NT == 0] == 0).all() and whole.logprobs_NT[4].tolist() == [-1.0] * 5
+    assert torch.equal(whole.entropies_NT, -0.1 * whole.logprobs_NT)
+    assert whole.texts == first.texts + second.texts and whole.problems == first.problems + second.problems
+    assert whole.correct_N.tolist() == [True, False, False, False, False, True]
+    assert whole.finished_N.tolist() == [True, False] * 3 and whole.prompt_ids == [[0], [0], [1], [1], [0], [0]]
+
+
+def test_groups_are_chosen_by_hand():
+    whole = hand_made([2, 1, 5, 5, 3, 1], [1, 0, 0, 0, 0, 1])
+    chosen = choose_groups(whole, [0, 2])
+    assert chosen.group_N.tolist() == [0, 0, 1, 1] and chosen.drawn == 6  # what was thrown away stays counted
+    assert chosen.texts == ["row 0", "row 1", "row 4", "row 5"] and chosen.prompt_ids == [[0], [0], [2], [2]]
+    assert chosen.mask_NT.tolist() == [[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 0, 0]]  # no wider than it must be
+    assert chosen.tokens_NT[2].tolist() == [5, 5, 5] and chosen.logprobs_NT[3].tolist() == [-6, 0, 0]
+    assert chosen.correct_N.tolist() == [True, False, False, True] and len(chosen.problems) == 4
+    assert choose_groups(whole.but(verdicts=[]), [1]).verdicts == []  # not judged yet
+    everything = choose_groups(whole, [0, 1, 2])
+    assert everything.texts == whole.texts and torch.equal(everything.logprobs_NT, whole.logprobs_NT)
+    with pytest.raises(ValueError, match="at least one group"):
+        choose_groups(whole, [])
+
+
+def test_joining_what_was_sampled_apart_is_sampling_it_together(policy):
+    sampler = make_sampler(policy)
+    parts = [sampler.sample(PROBLEMS[:3], 2, "one"), sampler.sample(PROBLEMS[3:], 2, "two")]
+    whole = join(parts)
+    for g in range(6):
+        part, row = parts[g // 3], 2 * (g % 3)
+        length = int(part.mask_NT[row].sum())
+        assert whole.texts[2 * g] == part.texts[row]
+        assert whole.tokens_NT[2 * g, :length].tolist() == part.tokens_NT[row, :length].tolist()
+    assert whole.mask_NT.sum() == sum(p.mask_NT.sum() for p in parts)
+
+
+# ---------------------------------------------------------------- dynamic sampling
+
+POOL = world_named("chain").draw("train", 20, 0)
+
+
+class Scripted:
+    """A sampler whose groups of two are mixed for some problems only; it notes how often it was asked."""
+
+    def __init__(self, mixed):
+        self.mixed, self.asked = mixed, []
+
+    def sample(self, problems, group_size, seed):
+        assert group_size == 2
+        self.asked.append((seed, [p.key for p in problems]))
+        texts = [text for p in problems for text in (f"#{p.gold}" if p.key in self.mixed else "#", "#")]
+        rollouts = hand_made([3, 1] * len(problems), [0, 0] * len(problems), [p for p in problems for _ in range(2)])
+        return rollouts.but(texts=texts, verdicts=[], finished_N=torch.ones(len(texts), dtype=torch.bool))
+
+
+def collected(mixed, prompts=4, rounds=10):
+    """A batch by dynamic sampling from POOL in the stream's order: rollouts, sampler, keys drawn."""
+    sampler, stream = Scripted(mixed), ProblemStream(POOL, seed=0)
+    rollouts = collect_mixed(rounds)(sampler, stream, prompts, 2, "7/train/3")
+    drawn = [key for _, keys in sampler.asked for key in keys]
+    assert drawn == [p.key for p in ProblemStream(POOL, seed=0).take(len(drawn))] and stream.position == len(drawn)
+    return rollouts, sampler, drawn
+
+
+def test_dynamic_sampling_keeps_only_mixed_groups_where_it_can():
+    order = [p.key for p in ProblemStream(POOL, seed=0).take(20)]
+    mixed = set(order[1::2])  # every second: two rounds of four give the four groups wanted
+    rollouts, sampler, drawn = collected(mixed)
+    assert [p.key for p in rollouts.problems[::2]] == [k for k in drawn if k in mixed] == order[1:8:2]
+    assert mixed_groups(rollouts) == [0, 1, 2, 3] and rollouts.correct_N.tolist() == [True, False] * 4
+    assert len(rollouts) == 8 and rollouts.drawn == 16  # what was thrown away is counted
+    assert [seed for seed, _ in sampler.asked] == ["7/train/3/round/0", "7/train/3/round/1"]  # other draws each round
+
+
+def test_dynamic_sampling_stops_when_it_has_enough():
+    rollouts, sampler, drawn = collected({p.key for p in POOL})
+    assert len(sampler.asked) == 1 and rollouts.drawn == len(rollouts) == 8
+    rollouts, sampler, drawn = collected(set(drawn[:3]) | {p.key for p in POOL if p.key not in drawn})
+    assert len(sampler.asked) == 2 and rollouts.drawn == 16 and len(rollouts) == 8  # one short, seven at hand: four are kept
+    assert [p.key for p in rollouts.problems[::2]] == drawn[:3] + [sampler.asked[1][1][0]]
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_dynamic_sampling_fills_up_with_uniform_groups_and_gives_up_after_its_rounds(rounds):
+    rollouts, sampler, drawn = collected(set(), rounds=rounds)
+    assert len(sampler.asked) == rounds and rollouts.drawn == 8 * rounds
+    assert [p.key for p in rollouts.problems[::2]] == drawn[:4] and mixed_groups(rollouts) == []
+    order = [p.key for p in ProblemStream(POOL, seed=0).take(20)]
+    late = order[4 * rounds - 1]  # the only mixed group comes last
+    rollouts, sampler, drawn = collected({late}, rounds=rounds)
+    assert [p.key for p in rollouts.problems[::2]] == drawn[:3] + [late] and mixed_groups(rollouts) == [3]
+    assert rollouts.group_N.tolist() == [0, 0, 1, 1, 2, 2, 3, 3] and len(sampler.asked) == rounds
+
+
+def test_the_same_seed_collects_the_same_batch(policy):
+    def batch(seed):
+        pool = world_named("countdown3").draw("train", 12, 0)
+        return collect_mixed(3)(make_sampler(policy), ProblemStream(pool, 0), 4, 8, seed)
+
+    first, again, other = batch("a"), batch("a"), batch("b")
+    assert first.texts == again.texts and first.drawn == again.drawn and torch.equal(first.logprobs_NT, again.logprobs_NT)
+    assert first.texts != other.texts and first.drawn in (32, 64, 96) and len(first) == 32
+    if first.drawn < 96:
+        assert mixed_groups(first) == [0, 1, 2, 3]

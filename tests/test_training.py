@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from polarity_lib import training
-from polarity_lib.config import ConfigError
+from polarity_lib.config import ConfigError, StartConfig
+from polarity_lib.policy import token_logprobs
 from polarity_lib.problems import world_named
 from polarity_lib.results import RunFolder, without_timings
-from polarity_lib.training import ProblemStream, one_step, prepare, split_rows, train
+from polarity_lib.rollouts import make_sampler
+from polarity_lib.training import ProblemStream, one_step, pack_rows, prepare, split_bundle, split_rows, train
 
 
 def folder_for(config, root) -> RunFolder:
@@ -36,6 +38,8 @@ VARIANTS = {
     "ppo": {"method": "ppo"},  # carries a critic with its own optimizer
     "kl": {"method": "grpo", "options": (("kl", 0.1),)},  # carries a reference
     "minibatches": {"minibatches": 4},  # carries old log-probabilities
+    "dapo": {"method": "dapo"},  # draws more problems than it keeps
+    "a3po": {"method": "a3po", "minibatches": 4},  # has a schedule
 }
 
 
@@ -110,11 +114,35 @@ def test_a_run_of_no_steps_is_its_base(configure, tmp_path):
     assert "test/pass@1" in set(tables["metrics"].metric)
 
 
+def test_a_probe_adds_its_numbers_and_changes_no_other(configure, tmp_path):
+    start = StartConfig("chain_zero", "smoke", 2, 0, batch=4)  # any policy will do, the cheapest here
+    config = configure("a3po", world="chain", start=start, steps=1, prompts_per_step=2, rollouts_per_prompt=2)
+    plain, probed = run(config, tmp_path), run(config.but(probes=("faithful", "sparse")), tmp_path)
+    metrics = probed["metrics"]
+    added = metrics[metrics.metric.str.startswith(("probe/", "sparse/"))]
+    assert set(added.metric) == {"probe/rewarded", "probe/faithful", "probe/hacked", "sparse/raw", "sparse/normalised"}
+    assert set(added.step) == {1}  # of the finished policy
+    assert_identical(probed | {"metrics": metrics.drop(added.index).reset_index(drop=True)}, plain)
+    assert config.hash != config.but(probes=("sparse",)).hash and "probes" not in config.identity
+
+
+def test_dynamic_sampling_is_counted(configure):
+    metrics = one_step(prepare(configure("dapo"), "cpu"))
+    assert metrics["sampling/drawn"] >= 64 and metrics["sampling/drawn"] % 64 == 0
+    assert one_step(prepare(configure("grpo"), "cpu"))["sampling/drawn"] == 64
+    fixed = one_step(prepare(configure("dapo", options=(("dynamic", False),)), "cpu"))
+    assert fixed["sampling/drawn"] == 64
+
+
 # ---------------------------------------------------------------- refusals, before anything is computed
 
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"method": "reinforc"}, "Did you mean 'reinforce'"),
+    ({"probes": ("faithfull",)}, "Unknown probe 'faithfull'. Did you mean 'faithful'"),
+    ({"probes": ("sparse", "pattern")}, "Did you mean 'patterns'"),
+    ({"method": "a3po", "options": (("selection", "entropi"),)}, "Did you mean 'entropy'"),
+    ({"method": "lens", "options": (("scramble", "flipp"),)}, "Did you mean 'flip'"),
     ({"world": "countdwn3"}, "Did you mean 'countdown3'"),
     ({"method": "w_reinforce", "options": (("positve_weight", 1.0),)}, "Did you mean 'positive_weight'"),
     ({"pool_size": 5000}, "has 264 train problems, not 5000"),
@@ -206,3 +234,37 @@ def test_rows_are_split_by_their_tokens(monkeypatch):
     mask = torch.ones(5, 2)
     pieces = split_rows(torch.tensor([True, True, False, True, True]), mask)
     assert [p.nonzero()[:, 0].tolist() for p in pieces] == [[0, 1], [3, 4]]
+
+
+def test_a_short_group_is_one_bundle_and_a_long_one_several_in_order(monkeypatch):
+    monkeypatch.setattr(training, "LONG_BUNDLE", 12)
+    monkeypatch.setattr(training, "SHORT_BUNDLE", 8)
+    prompt, short = [1, 2], [[3] * 5, [4] * 5]
+    assert split_bundle(prompt, short) == [(prompt, short)]  # 12 positions, not more than 12
+    # Parts have room for 6 tokens beside the prompt; the 7 do not fit anywhere and stand alone.
+    answers = [[3] * 4, [4] * 2, [5] * 3, [6] * 7, [7] * 2, [8] * 4, [9]]
+    parts = split_bundle(prompt, answers)
+    assert [[len(a) for a in rows] for _, rows in parts] == [[4, 2], [3], [7], [2, 4], [1]]
+    assert all(p == prompt for p, _ in parts) and [a for _, rows in parts for a in rows] == answers
+    assert split_bundle(prompt, [[5] * 20]) == [(prompt, [[5] * 20])]  # one long answer cannot be split
+
+
+def test_a_group_in_several_bundles_has_the_same_logprobs_and_gradient(policy, monkeypatch):
+    problems = world_named("countdown3").draw("train", 2, 0) + world_named("chain").draw("train", 2, 0)
+    rollouts = make_sampler(policy, max_new_tokens=24).sample(problems, 5, "bundles")
+    rows = torch.arange(20) != 7  # a row in the middle of a group stays out
+
+    def measured():
+        packed = pack_rows(rollouts, rows)
+        logprobs_NT, entropies_NT, _ = token_logprobs(policy.model, packed, rollouts.mask_NT[rows])
+        gradient = torch.autograd.grad(logprobs_NT.square().sum(), list(policy.model.parameters()))
+        return len(packed.ids_SL), logprobs_NT.detach(), entropies_NT, torch.cat([g.flatten() for g in gradient])
+
+    whole = measured()
+    assert torch.allclose(whole[1], rollouts.logprobs_NT[rows], atol=1e-4)
+    monkeypatch.setattr(training, "LONG_BUNDLE", 40)
+    monkeypatch.setattr(training, "SHORT_BUNDLE", 30)
+    split = measured()
+    assert sum(len(split_bundle(rollouts.prompt_ids[5 * g], [[1] * 20] * 5)) for g in range(4)) > 4
+    assert torch.allclose(split[1], whole[1], atol=1e-5) and torch.allclose(split[2], whole[2], atol=1e-5)
+    assert (split[3] - whole[3]).norm() < 1e-5 * whole[3].norm()
