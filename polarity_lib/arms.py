@@ -213,7 +213,10 @@ def polarity_weights(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebook 30: PxNy, AdamW as published; equal ratios again with SGD, without clipping, and with KL."""
     rate = tuned_rate("nsr")  # as `definitions`, whose GRPO run is P1N1 here
     arms = {f"P{p:g}N{n:g}": _main(scale, "grpo", seed, learning_rate=rate, options=weight_options(p, n))
-            for p, n in WEIGHTS}
+            for p, n in WEIGHTS if p and n}
+    # A weight of zero is the same update as dropping the rows, which `definitions` has run.
+    arms |= {name: _main(scale, method, seed, learning_rate=rate)
+             for name, method in (("P1N0", "psr_grpo_seq"), ("P0N1", "nsr_grpo_seq"))}
     plain = {"optimizer": "sgd", "grad_clip": 0.0, "learning_rate": SGD_RATE}
     plain |= _unless_smoke(scale, final_samples=32, steps=scale.run["steps"] // 2)
     for p, n in SGD_WEIGHTS:
