@@ -160,3 +160,9 @@ def test_expressions_write_no_idle_parentheses():
     assert countdown.expression(shape, [2, 3, 4], [2, 0]) == "2*3+4"
     assert countdown.expression((0, (1, 2)), [2, 3, 4], [1, 1]) == "2-(3-4)"
     assert countdown.expression((0, (1, 2)), [2, 3, 4], [0, 1]) == "2+3-4"
+
+
+@pytest.mark.parametrize("name", [name for name, world in WORLDS.items() if world.family == "chain"])
+def test_a_chain_world_supplies_the_pass_it_promises(name):
+    world = world_named(name)
+    assert len(world.draw("train", world.size("train"), 1)) == world.size("train")

@@ -19,7 +19,7 @@ from polarity_lib.config import ConfigError, choose, derive_seed
 from polarity_lib.problems.base import SPLITS, Problem, World, split_of
 
 LIMIT = 99  # running values stay within 0..LIMIT
-ONE_PASS = 4000  # there are far more problems than anyone draws; "fresh" ones come in passes of this many
+ONE_PASS = 600  # "fresh" problems come in passes of this many: levels are drawn in turn, and level 1 has few chains
 STYLES = ("worked", "checked", "direct")
 
 
@@ -135,11 +135,11 @@ def draw(levels, low, high, write, world: str, split: str, count: int, seed: int
     return problems
 
 
-def _world(name, levels, low=1, high=30, write=_plain, corpus="chain_cold") -> World:
+def _world(name, levels, low=1, high=30, write=_plain, corpus="chain_cold", one_pass=ONE_PASS) -> World:
     return World(
         name=name,
         draw=functools.partial(draw, tuple(levels), low, high, write, name),
-        size=lambda split: ONE_PASS,
+        size=lambda split: one_pass,
         max_new_tokens=96,
         corpus=corpus,
         family="chain",
@@ -154,7 +154,7 @@ CHAIN_WORLDS = {
         # For base policies that answer at once although they could work it out (claim C11).
         _world("chain_latent", range(2, 5), high=20, corpus="chain_latent"),
         # Out of distribution: larger operands, another surface form.
-        _world("chain_large_operands", range(1, 4), low=31, high=60),
+        _world("chain_large_operands", range(1, 4), low=31, high=60, one_pass=300),
         _world("chain_spaced", range(1, 6), write=_spaced),
         # Attack: a remark that must be ignored.
         _world("chain_distractor", range(1, 6), write=_with_distractor),
