@@ -492,7 +492,7 @@ VERDICT_COLOURS = {"replicated": "#009E73", "contradicted": "#D55E00", "no effec
                    "inconclusive": "#999999", "not run at this scale": "#dddddd"}
 
 
-def plot_verdicts(table: pd.DataFrame):
+def plot_verdicts(table: pd.DataFrame, title: str = ""):
     """Every sub-test as its interval, coloured by its verdict. `table`: rows of claims.judge."""
     rows = table[(table.subtest != "") & table.ours.notna()].iloc[::-1].reset_index(drop=True)
     fig, ax = plt.subplots(figsize=(8.5, 0.27 * len(rows) + 1.2))
@@ -500,7 +500,9 @@ def plot_verdicts(table: pd.DataFrame):
         colour = VERDICT_COLOURS[row.verdict]
         ax.plot([row.low, row.high], [y, y], color=colour, lw=2.5)
         ax.plot(row.ours, y, "o", color=colour, ms=5)
-    ax.set_yticks(range(len(rows)), [f"{r.claim.removeprefix('PSRNSR-')}  {r.subtest}" for r in rows.itertuples()], fontsize=8)
+    ax.set_yticks(range(len(rows)), [f"{r.claim.split('-', 1)[-1]}  {r.subtest}" if r.claim[:4] != "OURS" else
+                                     f"{r.claim}  {r.subtest}" for r in rows.itertuples()], fontsize=8)
+    ax.set_title(title)
     ax.axvline(0, color=COLOURS["base"], lw=1)
     ax.set_xlabel("difference with its 95 % interval (points or per cent)")
     handles = [plt.Line2D([], [], color=c, lw=3, label=v) for v, c in VERDICT_COLOURS.items() if v in set(rows.verdict)]
