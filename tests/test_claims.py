@@ -352,6 +352,7 @@ def test_a_finding_without_runs_has_no_numbers():
 
 def test_every_item_of_the_paper_has_a_line_that_points_somewhere():
     table = pd.read_csv(ROOT / "data" / "figures.csv", keep_default_na=False)
-    assert set(table.status) <= {"reproduced", "schematic redrawn", "values unverified", "out of scope"}
-    missing = [n for n in table.ours if n and not (ROOT / "figures" / f"{n}.png").exists()]
+    assert set(table.status) <= {"reproduced", "schematic redrawn", "values unverified", "out of scope", "not run yet"}
+    made = table[table.status != "not run yet"]
+    missing = [n for n in made.ours if n and not (ROOT / "figures" / f"{n}.png").exists()]
     assert not missing
