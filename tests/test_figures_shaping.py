@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
 
 from polarity_lib import figures_shaping as pictures  # noqa: E402
 from polarity_lib.arms import WEIGHTS  # noqa: E402
