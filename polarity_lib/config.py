@@ -178,7 +178,7 @@ SCALES = {
     "small": Scale("small", 4000, dict(
         steps=300, prompts_per_step=64, rollouts_per_prompt=16, pool_size=1024,
         curve_problems=200, curve_samples=32)),
-    # The paper's batch, group and schedule; the models are named in experiments.py.
+    # The paper's batch, group and schedule; the models are named in plan.py.
     "paper": Scale("paper", 0, dict(
         steps=140, prompts_per_step=1024, rollouts_per_prompt=8, minibatches=4, pool_size=7500,
         curve_every=7, checkpoint_every=7, final_samples=256)),
