@@ -503,6 +503,7 @@ def plot_verdicts(table: pd.DataFrame, title: str = ""):
     ax.set_yticks(range(len(rows)), [f"{r.claim.split('-', 1)[-1]}  {r.subtest}" if r.claim[:4] != "OURS" else
                                      f"{r.claim}  {r.subtest}" for r in rows.itertuples()], fontsize=8)
     ax.set_title(title)
+    ax.set_ylim(-1, len(rows))
     ax.axvline(0, color=COLOURS["base"], lw=1)
     ax.set_xlabel("difference with its 95 % interval (points or per cent)")
     handles = [plt.Line2D([], [], color=c, lw=3, label=v) for v, c in VERDICT_COLOURS.items() if v in set(rows.verdict)]
