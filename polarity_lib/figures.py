@@ -33,13 +33,17 @@ COLOURS = {
     "ppo": "#56B4E9",
     "rloo": "#7A5195",
     "dr_grpo": "#003F5C",
+    # LENS and its arms: Paul Tol's muted colours stand apart from those above.
+    "lens": "#882255", "mixed only": "#CC6677", "negative only": "#44AA99", "uniform penalty": "#999933",
+    "shuffled": "#117733", "flipped": "#661100", "ngrpo": "#332288", "alpha=0.25": "#882255", "alpha=0": "#CC6677",
 }
 RIGHT, WRONG, NEUTRAL = COLOURS["psr"], COLOURS["nsr"], "#999999"  # polarities and what is neither
 LABELS = {
     "base": "base", "grpo": "GRPO", "psr": "PSR (right only)", "nsr": "NSR (wrong only)",
     "w_reinforce": "W-REINFORCE", "reinforce": "REINFORCE", "ppo": "PPO", "rloo": "RLOO", "dr_grpo": "Dr. GRPO",
     "a3po": "A3PO", "dapo": "DAPO", "dapo_fork": "DAPO, fork tokens", "lp_reg": "Lp-Reg", "cispo": "CISPO", "gspo": "GSPO",
-    "lens": "LENS",
+    "lens": "LENS", "mixed only": "mixed groups only", "negative only": "negative groups only", "ngrpo": "NGRPO",
+    "shuffled": "rewards shuffled", "flipped": "sign flipped", "alpha=0.25": "LENS", "alpha=0": "mixed groups only",
 }
 MAX_BYTES = 300_000
 

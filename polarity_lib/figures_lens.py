@@ -16,21 +16,12 @@ from polarity_lib.claims_lens import _by_level
 from polarity_lib.config import ConfigError
 from polarity_lib.evaluation import pass_at_k, powers_of_two
 from polarity_lib.experiments import Runs
-from polarity_lib.figures import COLOURS, LABELS, NEUTRAL, RIGHT, WRONG, _line_with_band, arm_colours, arm_label, plot_curves
+from polarity_lib.figures import COLOURS, NEUTRAL, RIGHT, WRONG, _line_with_band, arm_colours, arm_label, plot_curves
 from polarity_lib.lens import calibrated_rewards, confidence, difficulty, lens
 from polarity_lib.lens_theory import value_weight
 from polarity_lib.rules import difference
 from polarity_lib.uncertainty import Interval, mean_t, paired_t, simultaneous_t
 
-# One register of colours and names serves all figures; Paul Tol's muted colours stand apart from those in it.
-COLOURS.update({
-    "lens": "#882255", "mixed only": "#CC6677", "negative only": "#44AA99", "uniform penalty": "#999933",
-    "shuffled": "#117733", "flipped": "#661100", "ngrpo": "#332288", "alpha=0.25": "#882255", "alpha=0": "#CC6677",
-})
-LABELS.update({
-    "lens": "LENS", "mixed only": "mixed groups only", "negative only": "negative groups only", "ngrpo": "NGRPO",
-    "shuffled": "rewards shuffled", "flipped": "sign flipped", "alpha=0.25": "LENS", "alpha=0": "mixed groups only",
-})
 MODELS = {"Llama": "s", "Qwen": "D"}  # the paper's, and their markers
 
 
