@@ -32,11 +32,11 @@ def fastest(call, repeats: int) -> float:
     return min(times)
 
 
-def keep(name: str, rows: list[dict], packages=("torch", "transformers"), more: dict | None = None) -> None:
-    """Write benchmarks/results/<name>.json and print it. Each row: what, unit, ours, peer, ratio; `more` is added."""
+def keep(name: str, rows: list[dict], packages=("torch", "transformers")) -> None:
+    """Write benchmarks/results/<name>.json and print it. Each row: what, unit, ours, peer, ratio."""
     record = {"machine": machine(), "versions": {p: version(p) for p in packages}, "measured": rows,
               "ours": {r["what"]: r["ours"] for r in rows}, "peer": {r["what"]: r["peer"] for r in rows},
-              "ratio": {r["what"]: r["ratio"] for r in rows}} | (more or {})
+              "ratio": {r["what"]: r["ratio"] for r in rows}}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))

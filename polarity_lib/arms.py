@@ -206,6 +206,7 @@ SGD_KL = 0.05
 
 
 def weight_options(positive: float, negative: float) -> dict:
+    """Options of `grpo` for PxNy; P1N1 is plain GRPO, so that it shares its run."""
     return {} if positive == negative == 1 else {"positive_weight": float(positive), "negative_weight": float(negative)}
 
 
@@ -366,13 +367,14 @@ LENS_VARIANTS: dict[str, tuple[str, dict]] = {
 def lens_sweep(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebook 41: alpha, the factor of the difficulty, variants, neighbours; countdown, where runs are short."""
     main = lens_countdown(scale, seed)
-    arms = {"grpo": main["grpo"], "alpha=0.25": main["lens"],
-            "alpha=0": _lens(scale, "lens", seed, options={"negative": False})}
+    # What an option at its usual value gives has been run under another name.
+    arms = {"grpo": main["grpo"], "alpha=0.25": main["lens"], "alpha=0": main["mixed only"]}
     for alpha in ALPHAS:
         arms[f"alpha={alpha:g}"] = _lens(scale, "lens", seed, options={"alpha": alpha})
     for factor in FACTORS:
         options = {"factor": factor, "mixed": False}  # the claim is about negative groups
-        arms[f"factor={factor:g}"] = _lens(scale, "lens", seed, options=options)
+        usual = main["negative only"] if factor == 2 else None
+        arms[f"factor={factor:g}"] = usual or _lens(scale, "lens", seed, options=options)
     for name, (method, options) in LENS_VARIANTS.items():
         arms[name] = _lens(scale, method, seed, options=options)
     return arms

@@ -61,6 +61,7 @@ def find(claim: Claim, test: Subtest, runs: Runs | None) -> Finding:
 
 
 def scale_of(claim: Claim, runs: Runs | None) -> str:
+    """The scale of the runs; "any" for a claim that needs none."""
     if runs is not None and len(runs.metrics):
         return runs.metrics.scale.iloc[0]
     return "" if claim.experiment else "any"

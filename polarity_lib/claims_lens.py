@@ -12,7 +12,7 @@ from polarity_lib.experiments import Runs
 from polarity_lib.lens_theory import consistency, sign_violations, theorem_checks
 from polarity_lib.results import ROOT
 from polarity_lib.rules import (
-    RELATIVE_MARGIN, Claim, Finding, Subtest, absent, checks, compare, difference, final, greater_by, is_greater,
+    RELATIVE_MARGIN, Claim, Finding, Subtest, absent, checks, compare, difference, final, is_greater,
     is_not_worse, is_ordered, relative_area, tail,
 )
 from polarity_lib.uncertainty import Interval, simultaneous_t
@@ -29,7 +29,7 @@ def _at_k(k: int, runs: Runs) -> Finding:
     differences_SK = np.stack([difference(runs, "lens", "grpo", tail(j)) for j in KS], axis=1)
     if len(differences_SK) < 2:
         return is_greater(differences_SK[:, KS.index(k)])
-    return greater_by(simultaneous_t(differences_SK)[KS.index(k)])
+    return is_greater(None, interval=simultaneous_t(differences_SK)[KS.index(k)])
 
 
 def _by_level(runs: Runs) -> pd.DataFrame:
@@ -113,8 +113,7 @@ def _overhead(name: str, _runs) -> Finding:
     """Seconds of the shaping over seconds of a whole step, per cent, from the committed benchmark."""
     if not OVERHEAD.exists():
         return absent("benchmarks/shaping.py has not been run")
-    rows = {row["what"]: row for row in json.loads(OVERHEAD.read_text())["rows"]}
-    share = 100 * rows[name]["ratio"]
+    share = 100 * json.loads(OVERHEAD.read_text())["ratio"][name]
     interval = Interval(share, share, share, 1.0, 1, float("nan"))
     return Finding(interval, "replicated" if share < 1 else "contradicted", "per cent of a step; claimed: under 1")
 

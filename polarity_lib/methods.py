@@ -365,7 +365,8 @@ def token_shaped(right_high: float = 1.0, right_low: float = 1.0, wrong_high: fl
         values_NT = probabilities(rollouts) if metric == "probability" else rollouts.entropies_NT
         return shaping.cell_weights(values_NT, rollouts.mask_NT, rollouts.correct_N, scales, fraction)
 
-    return replace(grpo(), name="token_shaped", source=A3PO_CODE, advantage=weighted(grpo().advantage, weights))
+    under = grpo()
+    return replace(under, name="token_shaped", source=A3PO_CODE, advantage=weighted(under.advantage, weights))
 
 
 SELECTIONS = ("a3po", "entropy", "swapped", "random", "position")
@@ -423,10 +424,10 @@ def chosen_weights(rollouts: Rollouts, weight: float, fraction: float, selection
     seed = derive_seed(selection, step, *(p.key for p in rollouts.problems))
     if selection == "random":
         return shaping.random_weights(mask_NT, weight, seed, fraction)
-    weights_NT = shaping.a3po_weights(probs_NT, mask_NT, right_N, weight, fraction)
-    if selection == "position" and weight != 1:
-        return shaping.position_matched_weights(weights_NT != 1, mask_NT, weight, seed, right_N)
-    return weights_NT
+    if selection == "position":
+        chosen_NT = shaping.a3po_weights(probs_NT, mask_NT, right_N, 2.0, fraction) > 1
+        return shaping.position_matched_weights(chosen_NT, mask_NT, weight, seed, right_N)
+    return shaping.a3po_weights(probs_NT, mask_NT, right_N, weight, fraction)
 
 
 # --- LENS ----------------------------------------------------------------------

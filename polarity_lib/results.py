@@ -124,7 +124,8 @@ class RunFolder:
     def lock(self):
         """Hold the folder while computing; a second process waits here.
 
-        The operating system drops the lock when its holder dies, however it dies.
+        The operating system drops the lock when its holder dies, however it dies; what it left
+        half-written is swept up by the next one.
         """
         with clear_storage_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -135,14 +136,14 @@ class RunFolder:
             except BlockingIOError:
                 say(f"{self.path.name}: another process computes this run; waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
+            for part in self.path.glob(".*.part"):  # what a kill in the middle of a write left
+                part.unlink(missing_ok=True)
             yield self
 
     # --- while running ------------------------------------------------------
 
     def begin(self) -> None:
-        """Write the identity, and sweep up what a kill in the middle of a write left; hold the lock."""
-        for part in self.path.glob(".*.part"):
-            part.unlink(missing_ok=True)
+        """Write the identity."""
         text = json.dumps(self.identity, indent=1, sort_keys=True)
         write_atomic(self.path / "config.json", text.encode())
 
@@ -211,6 +212,7 @@ class RunFolder:
 
 
 def published_root() -> Path:
+    """Where committed tables stand: data/results of the checkout."""
     return ROOT / "data" / "results"
 
 

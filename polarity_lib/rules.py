@@ -57,30 +57,32 @@ class Claim:
     experiment: str  # whose runs judge it; "" for claims that need no run
     notebook: str
     figure: str
-    subtests: "tuple[Subtest, ...] | Callable[[], tuple[Subtest, ...]]"  # a function where making them computes
+    subtests: tuple[Subtest, ...] | Callable[[], tuple[Subtest, ...]]  # a function where making them computes
     world: str = "countdown3"
     paper: str = "arXiv 2506.01347"
     needed: int = 0  # sub-tests that must replicate, none being contradicted; 0: all
 
-    def tests(self) -> "tuple[Subtest, ...]":
+    def tests(self) -> tuple[Subtest, ...]:
+        """The sub-tests, computed now where making them computes."""
         return self.subtests() if callable(self.subtests) else self.subtests
 
 
 # --- rules ------------------------------------------------------------------------
 
 
-def is_greater(differences, margin: float = MARGIN) -> Finding:
-    """Claimed: the difference is above zero."""
-    interval = paired_t(differences)
+def is_greater(differences, margin: float = MARGIN, interval: Interval | None = None) -> Finding:
+    """Claimed: the difference is above zero; by `interval` where it is simultaneous with others."""
+    it = "the simultaneous interval" if interval else "the interval"
+    interval = interval or paired_t(differences)
     if interval.n < 2:
         return Finding(interval, "inconclusive", "one seed gives no interval")
     if interval.low > 0:
-        return Finding(interval, "replicated", "the interval lies above zero")
+        return Finding(interval, "replicated", f"{it} lies above zero")
     if interval.high < 0:
-        return Finding(interval, "contradicted", "the interval lies below zero")
+        return Finding(interval, "contradicted", f"{it} lies below zero")
     if -margin < interval.low and interval.high < margin:
-        return Finding(interval, "no effect", f"the interval lies within {margin:g} of zero")
-    return Finding(interval, "inconclusive", "the interval holds zero")
+        return Finding(interval, "no effect", f"{it} lies within {margin:g} of zero")
+    return Finding(interval, "inconclusive", f"{it} holds zero")
 
 
 def is_less(differences, margin: float = MARGIN) -> Finding:
@@ -182,7 +184,8 @@ def at_step(runs: Runs, metric: str, share: float, width: int = 2) -> pd.DataFra
     return rows.groupby(["seed", "arm"])[["step", "value"]].apply(pick).unstack()
 
 
-def compare(rule, left, right, metric, **options):
+def compare(rule: Callable, left: str, right: str, metric: str, **options) -> Callable[[Runs], Finding]:
+    """A sub-test's `find`: a rule on left minus right, paired by seed."""
     return lambda runs: rule(difference(runs, left, right, metric), **options)
 
 
@@ -191,12 +194,12 @@ def tail(k: int) -> str:
     return f"test/pass@{k}"
 
 
-
 def absent(reason: str) -> Finding:
     """What a sub-test says that has no runs."""
     return Finding(Interval(np.nan, np.nan, np.nan, 0.95, 0, np.nan), "not run at this scale", reason)
 
 
+@functools.cache
 def checks(table: Callable[[], pd.DataFrame], metric: str = "largest error") -> tuple[Subtest, ...]:
     """Sub-tests that need no run: one per row of a table with columns subtest, ours, tolerance, passed."""
 
@@ -215,20 +218,9 @@ def each_above(left: str, others: tuple[str, ...], metric: str, other: str, marg
         differences_SK = table[[left]].to_numpy() - table[list(others)].to_numpy()
         if len(differences_SK) < 2:
             return is_greater(differences_SK[:, others.index(other)])
-        return greater_by(simultaneous_t(differences_SK)[others.index(other)], margin)
+        return is_greater(None, margin, simultaneous_t(differences_SK)[others.index(other)])
 
     return find
-
-
-def greater_by(interval: Interval, margin: float = MARGIN) -> Finding:
-    """`is_greater` for an interval that was made elsewhere."""
-    if interval.low > 0:
-        return Finding(interval, "replicated", "the simultaneous interval lies above zero")
-    if interval.high < 0:
-        return Finding(interval, "contradicted", "the simultaneous interval lies below zero")
-    if -margin < interval.low and interval.high < margin:
-        return Finding(interval, "no effect", f"the simultaneous interval lies within {margin:g} of zero")
-    return Finding(interval, "inconclusive", "the simultaneous interval holds zero")
 
 
 def relative_area(runs: Runs, left: str, right: str, metric: str) -> np.ndarray:

@@ -204,7 +204,8 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     label = f"{config.seed}/train/{run.step}"
     rollouts = method.collect(sampler, run.stream, config.prompts_per_step, config.rollouts_per_prompt, label)
     clock["sampled"] = time.monotonic()
-    rollouts = rollouts.but(verdicts=verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist()))
+    if not rollouts.verdicts:  # a method that chooses what it keeps has judged already
+        rollouts = rollouts.but(verdicts=verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist()))
     judged = control_verdicts(rollouts, config.verdicts, label)
     rewards_N = method.reward(judged)
     keep_N = method.keep(rewards_N)
