@@ -48,12 +48,13 @@ def _stranger(left: str, right: str, runs: Runs) -> Finding:
     return is_greater(relative_final(runs, left, right, "probe/base_surprise"), RELATIVE_MARGIN)
 
 
-def _kept_ratio(runs: Runs):
-    """Seeds x arms: pass@16 on the admitted shifted worlds over pass@16 on the test set.
+ADMITTED = (0.05, 0.6)  # a shifted world says something where the base, mean over seeds, is neither lost nor at home
 
-    A shifted world is admitted where the base scores 0.05 to 0.6, mean over seeds.
-    """
-    admitted = [w for w in SHIFTED_WORLDS if 0.05 <= runs.metric(f"shifted/{w}/pass@16")["base"].mean() <= 0.6]
+
+def _kept_ratio(runs: Runs):
+    """Seeds x arms: pass@16 on the admitted shifted worlds over pass@16 on the test set."""
+    low, high = ADMITTED
+    admitted = [w for w in SHIFTED_WORLDS if low <= runs.metric(f"shifted/{w}/pass@16")["base"].mean() <= high]
     if not admitted:
         return None
     return sum(runs.metric(f"shifted/{w}/pass@16") for w in admitted) / len(admitted) / runs.metric(tail(16))
@@ -62,7 +63,7 @@ def _kept_ratio(runs: Runs):
 def _keeps_less(left: str, right: str, runs: Runs) -> Finding:
     ratio = _kept_ratio(runs)
     if ratio is None:
-        return absent("the base scores outside 0.05-0.6 on every shifted world")
+        return absent("the base scores outside {:g}-{:g} on every shifted world".format(*ADMITTED))
     return is_less((100 * (ratio[left] - ratio[right])).dropna())
 
 

@@ -32,7 +32,7 @@ def _at_k(k: int, runs: Runs) -> Finding:
     return is_greater(None, interval=simultaneous_t(differences_SK)[KS.index(k)])
 
 
-def _by_level(runs: Runs) -> pd.DataFrame:
+def by_level(runs: Runs) -> pd.DataFrame:
     """Test pass@1 in per cent: one row per (seed, arm), one column per level."""
     rows = runs.problems[runs.problems.set == "test"]
     rows = rows.assign(share=100 * rows.correct / rows.samples)
@@ -41,7 +41,7 @@ def _by_level(runs: Runs) -> pd.DataFrame:
 
 def _harder_gains_more(runs: Runs) -> Finding:
     """(gain on levels 4-5) - (gain on level 3), in points of pass@1."""
-    levels = _by_level(runs)
+    levels = by_level(runs)
     gain = levels.xs("lens", level="arm") - levels.xs("grpo", level="arm")
     return is_greater((gain[[4, 5]].mean(axis=1) - gain[3]).dropna())
 

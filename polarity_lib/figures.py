@@ -36,6 +36,8 @@ COLOURS = {
     # LENS and its arms: Paul Tol's muted colours stand apart from those above.
     "lens": "#882255", "mixed only": "#CC6677", "negative only": "#44AA99", "uniform penalty": "#999933",
     "shuffled": "#117733", "flipped": "#661100", "ngrpo": "#332288", "alpha=0.25": "#882255", "alpha=0": "#CC6677",
+    # A3PO and its baselines: dark enough for lines; their dashes tell them apart in grey.
+    "a3po": "#000000", "dapo": "#44AA99", "dapo_fork": "#882255", "lp_reg": "#999933", "cispo": "#6699CC", "gspo": "#AA7744",
 }
 RIGHT, WRONG, NEUTRAL = COLOURS["psr"], COLOURS["nsr"], "#999999"  # polarities and what is neither
 LABELS = {
@@ -64,16 +66,20 @@ def arm_colours(names) -> dict[str, str]:
     An arm of a method's family takes the family's colour (`psr_matched` is PSR green);
     `lambda=...` arms run from NSR's colour to yellow; anything unknown is grey.
     """
-    return {name: _colour(name) for name in names}
+    return {name: arm_colour(name) for name in names}
 
 
-def _colour(name: str) -> str:
+def arm_colour(name: str) -> str:
+    """The colour of one arm: `countdown3/psr_grpo_seq leaky` is PSR green."""
+    if name in COLOURS:
+        return COLOURS[name]
     weight = re.fullmatch(r"lambda=([0-9.]+)", name)
     if weight:
         share = min(1.0, float(weight[1])) ** 0.4  # small weights are many and close together
         return plt.matplotlib.colors.to_hex(plt.get_cmap("plasma")(0.15 + 0.7 * share))
-    known = [part for part in re.split("/", name) if part in COLOURS]
-    prefix = [c for c in COLOURS if any(p.startswith(f"{c}_") for p in name.split("/"))]
+    parts = re.split("[/ ]", name)
+    known = [part for part in parts if part in COLOURS]
+    prefix = [c for c in COLOURS if any(p.startswith(f"{c}_") for p in parts)]
     found = known or sorted(prefix, key=len)[-1:]
     return COLOURS[found[0]] if found else NEUTRAL
 
@@ -81,6 +87,46 @@ def _colour(name: str) -> str:
 def arm_label(name: str) -> str:
     """What a legend calls an arm."""
     return LABELS.get(name, name)
+
+
+def draw_seeds(ax, place: float, values, colour, upright: bool = False, marker: str = "D", aside: float = 0.0) -> None:
+    """Every seed as a faint dot, the mean as a marker, its 95 % interval where there are several; nothing without values.
+
+    Args:
+        place: where on the other axis.
+        upright: values run up instead of along.
+        aside: how far the dots stand from the marker.
+    """
+    values = np.asarray(values, dtype=float)
+    if not len(values):
+        return
+    found = mean_t(values)
+    turn = (lambda x, y: (y, x)) if upright else (lambda x, y: (x, y))
+    ax.plot(*turn(values, np.full(len(values), place + aside)), "o", color=colour, alpha=0.35, ms=4)
+    if found.n > 1:
+        ax.plot(*turn([found.low, found.high], [place, place]), color=colour, lw=2)
+    ax.plot(*turn(found.estimate, place), marker, color=colour, ms=6)
+
+
+def draw_arms(ax, table: pd.DataFrame, arms, label=arm_label, colour=arm_colour) -> None:
+    """`draw_seeds` of every arm, the first on top; an arm without values leaves its row empty.
+
+    Args:
+        table: seeds x arms.
+        label, colour: of an arm's name.
+    """
+    for y, arm in enumerate(reversed(list(arms))):
+        draw_seeds(ax, y, table[arm].dropna() if arm in table else [], colour(arm))
+    ax.set_yticks(range(len(arms)), [label(a) for a in reversed(list(arms))])
+    ax.set_ylim(-0.6, max(len(arms), 1) - 0.4)
+
+
+def draw_line(ax, x, columns, colour, label: str) -> None:
+    """Mean and 95 % t interval of each column (one array over seeds per x), joined by a line."""
+    found = [mean_t(np.asarray(c)[~np.isnan(c)]) for c in columns]
+    ax.plot(x, [i.estimate for i in found], color=colour, label=label, marker="o", ms=3.5)
+    if found[0].n > 1:
+        ax.fill_between(x, [i.low for i in found], [i.high for i in found], color=colour, alpha=0.15, lw=0)
 
 
 def plot_curves(metrics: pd.DataFrame, metric: str, ax=None, arms=None):
@@ -281,6 +327,8 @@ def plot_noise(table: pd.DataFrame, ax=None):
     return ax
 
 
+# ---------------------------------------------------------------- writing
+
 
 def save_figure(fig, name: str, notebook: str, runs=(), figures_dir="../data/runs/figures") -> Path:
     """Write `<name>.png` and, beside it, a JSON that says where it comes from.
@@ -334,25 +382,17 @@ def _ks(runs) -> list[int]:
     return sorted(int(m.split("@")[1]) for m in found)
 
 
-def _line_with_band(ax, x, columns, colour, label):
-    """Mean and 95 % t interval of each column (one array over seeds per x)."""
-    found = [mean_t(np.asarray(c)[~np.isnan(c)]) for c in columns]
-    ax.plot(x, [i.estimate for i in found], color=colour, label=label, marker="o", ms=3.5)
-    if found[0].n > 1:
-        ax.fill_between(x, [i.low for i in found], [i.high for i in found], color=colour, alpha=0.15, lw=0)
-
-
 def plot_pass_at_k(runs, arms):
     """Left: pass@k of every arm. Right: the same minus base, paired by seed."""
     ks = _ks(runs)
     fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2))
     tables = {k: _final_points(runs, f"test/pass@{k}") for k in ks}
     for arm in arms:
-        colour = arm_colours([arm])[arm]
-        _line_with_band(left, ks, [tables[k][arm].to_numpy() for k in ks], colour, arm_label(arm))
+        colour = arm_colour(arm)
+        draw_line(left, ks, [tables[k][arm].to_numpy() for k in ks], colour, arm_label(arm))
         if arm != "base":
             gaps = [(tables[k][arm] - tables[k]["base"]).to_numpy() for k in ks]
-            _line_with_band(right, ks, gaps, colour, arm_label(arm))
+            draw_line(right, ks, gaps, colour, arm_label(arm))
     right.axhline(0, color=COLOURS["base"], lw=1.5)
     for ax, title in ((left, "Right in at least one of k answers"), (right, "Difference from the base policy")):
         ax.set_xscale("log", base=2)
@@ -400,15 +440,7 @@ def plot_arms(runs, arms, metrics, titles=None):
     """One panel per metric: every arm's seeds as dots, its mean and interval as a bar."""
     fig, axes = plt.subplots(1, len(metrics), figsize=(3.6 * len(metrics), 0.42 * len(arms) + 1.6), sharey=True)
     for ax, metric, title in zip(np.atleast_1d(axes), metrics, titles or metrics):
-        table = _final_points(runs, metric)
-        for y, arm in enumerate(reversed(list(arms))):
-            values, colour = table[arm].dropna().to_numpy(), arm_colours([arm])[arm]
-            found = mean_t(values)
-            ax.plot(values, np.full(len(values), y), "o", color=colour, alpha=0.35, ms=4)
-            ax.plot(found.estimate, y, "D", color=colour, ms=6)
-            if found.n > 1:
-                ax.plot([found.low, found.high], [y, y], color=colour, lw=2)
-        ax.set_yticks(range(len(arms)), [arm_label(a) for a in reversed(list(arms))])
+        draw_arms(ax, _final_points(runs, metric), arms)
         ax.set_title(title)
         ax.set_xlabel("%")
     return fig
@@ -448,7 +480,7 @@ def plot_lambda(runs, lambdas, metrics):
     fig, axes = plt.subplots(1, len(metrics), figsize=(3.8 * len(metrics), 3.5))
     for ax, metric in zip(np.atleast_1d(axes), metrics):
         table = _final_points(runs, metric)
-        _line_with_band(ax, lambdas, [table[f"lambda={x:g}"].to_numpy() for x in lambdas], COLOURS["w_reinforce"], "")
+        draw_line(ax, lambdas, [table[f"lambda={x:g}"].to_numpy() for x in lambdas], COLOURS["w_reinforce"], "")
         ax.axhline(table["base"].mean(), color=COLOURS["base"], ls="--", label="base")
         ax.set_xscale("symlog", linthresh=0.02, linscale=0.4)
         ax.set_xticks(lambdas, [f"{x:g}" for x in lambdas], rotation=45)
@@ -464,7 +496,7 @@ def plot_strength(runs, starts, methods, k=64):
     table = _final_points(runs, f"test/pass@{k}")
     fig, ax = plt.subplots(figsize=(6.5, 4))
     for method in methods:
-        colour = arm_colours([method])[method]
+        colour = arm_colour(method)
         x = np.concatenate([table[f"{s}/base"] for s in starts])
         y = np.concatenate([table[f"{s}/{method}"] - table[f"{s}/base"] for s in starts])
         ax.plot(x, y, "o", color=colour, alpha=0.7, label=arm_label(method))
@@ -504,8 +536,8 @@ def plot_verdicts(table: pd.DataFrame, title: str = ""):
         colour = VERDICT_COLOURS[row.verdict]
         ax.plot([row.low, row.high], [y, y], color=colour, lw=2.5)
         ax.plot(row.ours, y, "o", color=colour, ms=5)
-    ax.set_yticks(range(len(rows)), [f"{r.claim.split('-', 1)[-1]}  {r.subtest}" if r.claim[:4] != "OURS" else
-                                     f"{r.claim}  {r.subtest}" for r in rows.itertuples()], fontsize=8)
+    papers = {claim: claim if claim.startswith("OURS") else claim.split("-", 1)[-1] for claim in rows.claim}
+    ax.set_yticks(range(len(rows)), [f"{papers[r.claim]}  {r.subtest}" for r in rows.itertuples()], fontsize=8)
     ax.set_title(title)
     ax.set_ylim(-1, len(rows))
     ax.axvline(0, color=COLOURS["base"], lw=1)

@@ -8,16 +8,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from polarity_lib.figures import COLOURS, LABELS, NEUTRAL, RIGHT, WRONG, _line_with_band
+from polarity_lib.claims_a3po import ADMITTED
+from polarity_lib.figures import (
+    COLOURS, LABELS, NEUTRAL, RIGHT, WRONG, arm_colour, arm_label, draw_arms, draw_line, draw_seeds,
+)
 from polarity_lib.rules import MARGIN
 from polarity_lib.uncertainty import mean_t
 
-# Beside the eight of figures.py, dark enough for lines and told apart in grey by their dashes.
-PALETTE = COLOURS | {"a3po": "#000000", "dapo": "#44AA99", "dapo_fork": "#882255", "lp_reg": "#999933",
-                     "cispo": "#6699CC", "gspo": "#AA7744"}
 DASHES = {"grpo": (0, (6, 2)), "dapo": (0, (3, 1.5)), "dapo_fork": (0, (1, 1)), "w_reinforce": (0, (5, 1, 1, 1)),
           "lp_reg": (0, (3, 1, 1, 1, 1, 1))}
-NAMES = LABELS | {"psr_grpo_seq": LABELS["psr"], "nsr_grpo_seq": LABELS["nsr"]}
+ALONE = {"psr_grpo_seq": LABELS["psr"], "nsr_grpo_seq": LABELS["nsr"]}  # here no other definition stands beside them
 
 ABLATION_GROUPS = {
     "weight over training": ("constant 2", "constant 5", "literal slope", "literal slope, updates"),
@@ -28,7 +28,6 @@ ABLATION_GROUPS = {
     "other methods": ("grpo", "dr_grpo", "cispo", "gspo"),
 }
 LYING = {"lying verifier": ("a3po tossed", "a3po flipped")}
-ADMITTED = (0.05, 0.6)  # a shifted world says something where the base is neither lost nor at home: A3PO-C6
 
 
 def method_of(arm: str) -> str:
@@ -36,14 +35,9 @@ def method_of(arm: str) -> str:
     return arm.split("/")[-1].removesuffix(" leaky")
 
 
-def colour_of(arm: str) -> str:
-    name = method_of(arm)
-    family = {"psr_grpo_seq": "psr", "nsr_grpo_seq": "nsr"}.get(name, name)
-    return PALETTE.get(family, PALETTE["a3po"] if name.startswith("a3po") else NEUTRAL)
-
-
 def label_of(arm: str) -> str:
-    return NAMES.get(method_of(arm), method_of(arm))
+    """What a legend calls an arm, whichever its world or verifier."""
+    return ALONE.get(method_of(arm)) or arm_label(method_of(arm))
 
 
 # ---------------------------------------------------------------- A3PO by hand
@@ -91,29 +85,14 @@ def plot_head_to_head(worlds: dict, methods, metric: str = "test/pass@1"):
     fig, axes = plt.subplots(1, len(worlds), figsize=(1.6 + 3.3 * len(worlds), 0.42 * len(rows) + 1.7), sharey=True)
     for ax, (title, (runs, prefix)) in zip(np.atleast_1d(axes), worlds.items()):
         table = 100 * runs.metric(metric)
-        _points(ax, table, {f"{prefix}{m}": y for y, m in enumerate(reversed(rows))})
+        draw_arms(ax, table, [f"{prefix}{m}" for m in rows], label_of)
         if f"{prefix}base" in table:
             ax.axvline(table[f"{prefix}base"].mean(), color=COLOURS["base"], ls="--", lw=1.3)
             ax.annotate("base", (table[f"{prefix}base"].mean(), 1.0), xycoords=("data", "axes fraction"), xytext=(3, -1),
                         textcoords="offset points", va="top", fontsize=8.5, color=COLOURS["base"])
-        ax.set_yticks(range(len(rows)), [label_of(m) for m in reversed(rows)])
-        ax.set_ylim(-0.6, len(rows) - 0.3)
         ax.set_title(f"{title}, {len(table)} seed{'s' if len(table) != 1 else ''}")
         ax.set_xlabel(f"{metric.split('/')[1]} on the test set, %")
     return fig
-
-
-def _points(ax, table: pd.DataFrame, places: dict[str, float], size: float = 6, faint: bool = False) -> None:
-    """Every seed as a dot, mean and interval on top; an arm without values leaves its place empty."""
-    for arm, y in places.items():
-        if arm not in table or table[arm].isna().all():
-            continue
-        values, colour = table[arm].dropna().to_numpy(), "#bbbbbb" if faint else colour_of(arm)
-        found = mean_t(values)
-        ax.plot(values, np.full(len(values), y), "o", color=colour, alpha=0.35, ms=4)
-        if found.n > 1:
-            ax.plot([found.low, found.high], [y, y], color=colour, lw=2)
-        ax.plot(found.estimate, y, "D", color=colour, ms=size)
 
 
 def plot_dynamics(worlds: dict, methods, panels: dict):
@@ -154,7 +133,7 @@ def _curve(ax, rows: pd.DataFrame, arm: str, x=None) -> None:
     if table.empty:
         return
     places = list(table.index) if x is None else [x[step] for step in table.index]
-    _line_with_band(ax, places, table.to_numpy(), colour_of(arm), label_of(arm))
+    draw_line(ax, places, table.to_numpy(), arm_colour(arm), label_of(arm))
     line = ax.lines[-1]
     line.set(marker="", linestyle=DASHES.get(method_of(arm), "-"), linewidth=2.6 if method_of(arm) == "a3po" else 1.9)
 
@@ -211,7 +190,7 @@ def plot_per_sample(worlds: dict, methods, metric: str = "validation/pass@1"):
             _curve(left, rows[rows.arm == arm], arm)
             _curve(right, rows[rows.arm == arm], arm, drawn[arm])
         if f"{prefix}grpo" in known:
-            right.axvline(drawn[f"{prefix}grpo"].max(), color=PALETTE["grpo"], ls=":", lw=1.2)
+            right.axvline(drawn[f"{prefix}grpo"].max(), color=COLOURS["grpo"], ls=":", lw=1.2)
         _keep_in_view(left, rows[rows.arm.isin([f"{prefix}{m}" for m in methods])].value)
         left.set_title(title)
         left.set_ylabel(f"{metric.split('/')[1]}, held-out, %")
@@ -262,10 +241,9 @@ def _differences(ax, table: pd.DataFrame, groups: dict, reference: str) -> None:
     arms = [(group, arm) for group, members in groups.items() for arm in members]
     for y, (_, arm) in enumerate(reversed(arms)):
         values = (table[arm] - table[reference]).dropna().to_numpy() if reference in table else np.array([])
-        if len(values):
-            _points(ax, pd.DataFrame({arm: values}), {arm: y})
+        draw_seeds(ax, y, values, arm_colour(arm))
     ax.axvspan(-MARGIN, MARGIN, color="#eeeeee", zorder=0)
-    ax.axvline(0, color=PALETTE["a3po"], lw=1)
+    ax.axvline(0, color=COLOURS["a3po"], lw=1)
     ax.set_yticks(range(len(arms)), [label_of(arm) for _, arm in reversed(arms)])
     ax.set_ylim(-0.7, max(len(arms), 1) - 0.3)
     ax.grid(axis="y", visible=False)
@@ -289,11 +267,11 @@ def plot_hacking(runs, arms):
             if arm not in rewarded:
                 continue
             ends = [mean_t(table[arm].dropna().to_numpy()) for table in (rewarded, faithful)]
-            ax.plot([e.estimate for e in ends], [y, y], color=colour_of(arm), lw=6, alpha=0.2, solid_capstyle="butt")
-            for found, shift, face in zip(ends, (0.13, -0.13), ("white", colour_of(arm))):
+            ax.plot([e.estimate for e in ends], [y, y], color=arm_colour(arm), lw=6, alpha=0.2, solid_capstyle="butt")
+            for found, shift, face in zip(ends, (0.13, -0.13), ("white", arm_colour(arm))):
                 if found.n > 1:
-                    ax.plot([found.low, found.high], [y + shift] * 2, color=colour_of(arm), lw=1.5)
-                ax.plot(found.estimate, y + shift, "o", ms=8, mfc=face, mec=colour_of(arm), mew=1.8)
+                    ax.plot([found.low, found.high], [y + shift] * 2, color=arm_colour(arm), lw=1.5)
+                ax.plot(found.estimate, y + shift, "o", ms=8, mfc=face, mec=arm_colour(arm), mew=1.8)
         ax.set_title(title)
         ax.set_yticks(range(len(arms)), [label_of(a) for a in reversed(arms)])
         ax.set_ylim(-0.6, len(arms) - 0.4)
@@ -311,9 +289,7 @@ def plot_probes(runs, arms, panels: dict):
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(1.6 + 3.7 * len(panels), 0.45 * len(arms) + 1.5), sharey=True)
     for ax, (metric, (title, unit, factor)) in zip(np.atleast_1d(axes), panels.items()):
-        _points(ax, factor * runs.metric(metric), {a: y for y, a in enumerate(reversed(arms))})
-        ax.set_yticks(range(len(arms)), [label_of(a) for a in reversed(arms)])
-        ax.set_ylim(-0.6, len(arms) - 0.4)
+        draw_arms(ax, factor * runs.metric(metric), arms, label_of)
         ax.set_title(title)
         ax.set_xlabel(unit)
     return fig
@@ -338,9 +314,7 @@ def plot_shifted(runs, arms, worlds, k: int = 16):
     fig, axes = plt.subplots(1, len(worlds), figsize=(1.6 + 3.3 * len(worlds), 0.45 * len(arms) + 1.8), sharey=True)
     for ax, world in zip(np.atleast_1d(axes), worlds):
         admitted = bool(base.admitted[world])
-        _points(ax, kept_share(runs, world, k), {a: y for y, a in enumerate(reversed(arms))}, faint=not admitted)
-        ax.set_yticks(range(len(arms)), [label_of(a) for a in reversed(arms)])
-        ax.set_ylim(-0.6, len(arms) - 0.4)
+        draw_arms(ax, kept_share(runs, world, k), arms, label_of, arm_colour if admitted else lambda _: "#bbbbbb")
         name = world.removeprefix("chain_").replace("_", " ")
         ax.set_title(f"{name}\n{'' if admitted else 'not '}admitted: base {base.iloc[:, 0][world]:.0f} %", fontsize=10)
         ax.set_xlabel(f"pass@{k} there,\n% of that on the test set")

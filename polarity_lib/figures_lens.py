@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from polarity_lib.claims_lens import _by_level
+from polarity_lib.claims_lens import by_level
 from polarity_lib.config import ConfigError
 from polarity_lib.evaluation import pass_at_k, powers_of_two
 from polarity_lib.experiments import Runs
-from polarity_lib.figures import COLOURS, NEUTRAL, RIGHT, WRONG, _line_with_band, arm_colours, arm_label, plot_curves
-from polarity_lib.lens import calibrated_rewards, confidence, difficulty, lens
+from polarity_lib.figures import (
+    COLOURS, NEUTRAL, RIGHT, WRONG, arm_colour, arm_colours, arm_label, draw_arms, draw_line, draw_seeds, plot_curves,
+)
+from polarity_lib.lens import calibrated_rewards, confidence, difficulty, lens, theory_odds
 from polarity_lib.lens_theory import value_weight
 from polarity_lib.rules import difference
-from polarity_lib.uncertainty import Interval, mean_t, paired_t, simultaneous_t
+from polarity_lib.uncertainty import Interval, paired_t, simultaneous_t
 
 MODELS = {"Llama": "s", "Qwen": "D"}  # the paper's, and their markers
 
@@ -49,7 +51,7 @@ def group_table(confidences, right, variant: str = "N", tokens: int = 200, alpha
     hard_N = difficulty(logs_N, right_N, group_N, options.get("factor", 2.0), raw_N)
     rewards_N = calibrated_rewards(right_N, logs_N, hard_N, group_N, options.get("over_group", True))
     advantages_N = lens(right_N, group_N, logprobs_NT, mask_NT, variant=variant, alpha=alpha, ddof=ddof, **options)
-    odds_N = torch.where(right_N > 0, torch.nan, 1 / torch.expm1(hard_N - logs_N))
+    odds_N = torch.where(right_N > 0, torch.nan, theory_odds(logs_N, hard_N))
     columns = {"D": hard_N.exp(), "odds": odds_N, "reward": rewards_N, "advantage": advantages_N}
     table = pd.DataFrame({"confidence": confidences, "right": right_N.bool().numpy()})
     return table.assign(**{name: values.numpy() + 0.0 for name, values in columns.items()})
@@ -365,12 +367,7 @@ def plot_minus(runs: Runs, pairs: list[tuple[str, str]], metrics: dict[str, str]
     axes = np.atleast_1d(axes)
     for ax, (metric, title) in zip(axes, metrics.items()):
         for y, pair in enumerate(reversed(pairs)):
-            values, colour = gap(runs, *pair, metric), arm_colours([pair[side]])[pair[side]]
-            ax.plot(values, np.full(len(values), y), "o", color=colour, alpha=0.35, ms=4)
-            found = mean_t(values)
-            ax.plot(found.estimate, y, "D", color=colour, ms=6)
-            if found.n > 1:
-                ax.plot([found.low, found.high], [y, y], color=colour, lw=2)
+            draw_seeds(ax, y, gap(runs, *pair, metric), arm_colour(pair[side]))
         ax.axvline(0, color=COLOURS["base"], lw=1.2)
         ax.set_yticks(range(len(pairs)), [arm_label(pair[side]) for pair in reversed(pairs)])
         ax.set_ylim(-0.6, max(len(pairs), 1) - 0.4)
@@ -411,7 +408,7 @@ def plot_dead_groups(runs: Runs, marks: dict[str, float] | None = None):
     shares = dead_shares(runs)
     for name, colour in arm_colours(present(runs, ("base", "grpo", "lens"))).items():
         mine = shares.loc[name]
-        _line_with_band(right, list(mine.columns), [mine[g].to_numpy() for g in mine.columns], colour, arm_label(name))
+        draw_line(right, list(mine.columns), [mine[g].to_numpy() for g in mine.columns], colour, arm_label(name))
     right.set_xscale("log", base=2)
     right.set_xticks(list(shares.columns), [str(g) for g in shares.columns])
     right.set_xlabel("G, answers per group")
@@ -424,20 +421,15 @@ def plot_dead_groups(runs: Runs, marks: dict[str, float] | None = None):
 
 def plot_levels(runs: Runs):
     """pass@1 by difficulty level, and what LENS gains over GRPO at each, with intervals over seeds."""
-    levels = _by_level(runs)
+    levels = by_level(runs)
     fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.7))
     for name, colour in arm_colours(present(runs, ("base", "grpo", "lens"))).items():
         mine = levels.xs(name, level="arm")
-        _line_with_band(left, list(mine.columns), [mine[x].to_numpy() for x in mine.columns], colour, arm_label(name))
+        draw_line(left, list(mine.columns), [mine[x].to_numpy() for x in mine.columns], colour, arm_label(name))
     if len(present(runs, ("lens", "grpo"))) == 2:
         gains = (levels.xs("lens", level="arm") - levels.xs("grpo", level="arm")).dropna(how="all")
         for level in gains.columns:
-            values = gains[level].dropna().to_numpy()
-            found = mean_t(values)
-            right.plot(np.full(len(values), level), values, "o", color=COLOURS["lens"], alpha=0.35, ms=4)
-            right.plot(level, found.estimate, "D", color=COLOURS["lens"], ms=6)
-            if found.n > 1:
-                right.vlines(level, found.low, found.high, color=COLOURS["lens"], lw=2)
+            draw_seeds(right, level, gains[level].dropna(), COLOURS["lens"], upright=True)
     right.axhline(0, color=COLOURS["base"], lw=1.2)
     for ax, title, unit in ((left, "By level", "pass@1, %"), (right, "LENS minus GRPO", "points of pass@1")):
         ax.set_xticks(list(levels.columns), [f"{x:g}" for x in levels.columns])
@@ -490,23 +482,10 @@ def plot_diversity(runs: Runs, arms=("base", "grpo", "lens")):
     k = largest_k(runs, 32)
     for ax, metric, scale, title in ((axes[1, 0], "test/distinct", 1, "Different right answers per problem"),
                                      (axes[1, 1], f"test/pass@{k}", 100, f"pass@{k}, %")):
-        _dots(ax, runs, present(runs, arms), metric, scale)
+        draw_arms(ax, scale * runs.metric(metric), present(runs, arms))
         ax.set_title(title)
+        ax.set_xlabel("mean over test problems")
     return fig
-
-
-def _dots(ax, runs: Runs, arms, metric: str, scale: float) -> None:
-    table = scale * runs.metric(metric)
-    for y, arm in enumerate(reversed(list(arms))):
-        values, colour = table[arm].dropna().to_numpy(), arm_colours([arm])[arm]
-        found = mean_t(values)
-        ax.plot(values, np.full(len(values), y), "o", color=colour, alpha=0.35, ms=4)
-        ax.plot(found.estimate, y, "D", color=colour, ms=6)
-        if found.n > 1:
-            ax.plot([found.low, found.high], [y, y], color=colour, lw=2)
-    ax.set_yticks(range(len(arms)), [arm_label(a) for a in reversed(list(arms))])
-    ax.set_ylim(-0.6, len(arms) - 0.4)
-    ax.set_xlabel("mean over test problems")
 
 
 def plot_sweep(runs: Runs, levels: dict[float, str], metrics: dict[str, tuple[str, float]], xlabel: str,
@@ -528,7 +507,7 @@ def plot_sweep(runs: Runs, levels: dict[float, str], metrics: dict[str, tuple[st
     fig, axes = plt.subplots(1, len(metrics), figsize=(3.9 * len(metrics), 3.6), squeeze=False)
     for ax, (metric, (title, scale)) in zip(axes[0], metrics.items()):
         gaps = [gap(runs, arm, "grpo", metric, scale) for arm in have.values()]
-        _line_with_band(ax, list(have), gaps, COLOURS["lens"], "LENS minus GRPO")
+        draw_line(ax, list(have), gaps, COLOURS["lens"], "LENS minus GRPO")
         ax.axhline(0, color=COLOURS["grpo"], ls="--", lw=1.5, label="GRPO")
         if usual is not None:
             ax.axvline(usual, color=NEUTRAL, ls=":", lw=1.5, label=f"the paper's {usual:g}")

@@ -12,7 +12,7 @@ import pandas as pd
 from polarity_lib.arms import CELL_SCALES, CELLS
 from polarity_lib.claims_a3po import EQUAL, RAISING
 from polarity_lib.experiments import Runs
-from polarity_lib.figures import COLOURS, NEUTRAL, RIGHT, WRONG
+from polarity_lib.figures import COLOURS, NEUTRAL, RIGHT, WRONG, draw_seeds
 from polarity_lib.rules import MARGIN, RELATIVE_MARGIN, area, at_step, relative_area
 from polarity_lib.uncertainty import mean_t, paired_t
 
@@ -34,15 +34,8 @@ def _column(table: pd.DataFrame, arm: str) -> np.ndarray:
 
 
 def _point(ax, place: float, values: np.ndarray, colour, marker: str = "o", upright: bool = True) -> None:
-    """The mean, its interval where there are several seeds, and beside it the seeds as faint dots."""
-    if not len(values):
-        return
-    found = mean_t(values)
-    turn = (lambda x, y: (x, y)) if upright else (lambda x, y: (y, x))
-    if found.n > 1:
-        ax.plot(*turn(np.full(len(values), place + 0.13), values), "o", color=colour, alpha=0.5, ms=3.2, mew=0)
-        ax.plot(*turn([place, place], [found.low, found.high]), color=colour, lw=1.8)
-    ax.plot(*turn(place, found.estimate), marker, color=colour, ms=7)
+    """`draw_seeds` with the seeds beside the mean: here points are many and their intervals narrow."""
+    draw_seeds(ax, place, values, colour, upright, marker, aside=0.13 if len(values) > 1 else 0.0)
 
 
 def _reach(groups, floor: float) -> float:
@@ -219,6 +212,7 @@ WORDS = {
 
 
 def cell_colour(cell: str) -> str:
+    """The colour of the cell's polarity."""
     return RIGHT if cell.startswith("right") else WRONG
 
 

@@ -81,8 +81,7 @@ def right_patterns(rollouts: Rollouts) -> list[Counter]:
     counts = [Counter() for _ in range(int(rollouts.group_N.max()) + 1)]
     for row, verdict in enumerate(rollouts.verdicts):
         if verdict.is_correct:
-            length = int(rollouts.mask_NT[row].sum())
-            counts[int(rollouts.group_N[row])].update(grams(rollouts.tokens_NT[row, :length].tolist()))
+            counts[int(rollouts.group_N[row])].update(grams(rollout_tokens(rollouts, row)))
     return counts
 
 
@@ -110,10 +109,12 @@ def patterns(policy: Policy, config: RunConfig) -> dict[str, float]:
 
 
 def rollout_tokens(rollouts: Rollouts, row: int) -> list[int]:
+    """The tokens of one answer, without padding."""
     return rollouts.tokens_NT[row, : int(rollouts.mask_NT[row].sum())].tolist()
 
 
 def rows_of_groups(rollouts: Rollouts) -> list[list[int]]:
+    """Per prompt, the rows of its answers."""
     return [torch.nonzero(rollouts.group_N == g)[:, 0].tolist() for g in range(int(rollouts.group_N.max()) + 1)]
 
 

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 from polarity_lib import figures_a3po as figs  # noqa: E402
 from polarity_lib.experiments import Runs  # noqa: E402
+from polarity_lib.figures import arm_colour  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -66,9 +67,9 @@ def test_ablations_are_drawn_as_paired_differences_and_missing_arms_left_out():
 
 
 def test_methods_keep_their_colour_in_every_world_and_with_every_verifier():
-    assert figs.colour_of("countdown3/dapo") == figs.colour_of("dapo")
-    assert figs.colour_of("psr_grpo_seq leaky") == figs.colour_of("psr")
-    assert len({figs.colour_of(m) for m in ("base", "grpo", "dapo", "dapo_fork", "w_reinforce", "lp_reg", "a3po")}) == 7
+    assert arm_colour("countdown3/dapo") == arm_colour("dapo")
+    assert arm_colour("psr_grpo_seq leaky") == arm_colour("psr")
+    assert len({arm_colour(m) for m in ("base", "grpo", "dapo", "dapo_fork", "w_reinforce", "lp_reg", "a3po")}) == 7
     assert figs.label_of("countdown4/lp_reg") == "Lp-Reg"
 
 

@@ -38,7 +38,7 @@ def made_up(name: str, seeds: int, arms: str = "all", entropy=lambda arm: 1.0) -
 
 def points(ax) -> list[float]:
     """Heights of the means: the markers of one large point."""
-    return [float(line.get_ydata()[0]) for line in ax.lines if len(line.get_ydata()) == 1 and line.get_markersize() == 7]
+    return [float(line.get_ydata()[0]) for line in ax.lines if len(line.get_ydata()) == 1 and line.get_markersize() == 6]
 
 
 def test_names_of_arms_are_read():
