@@ -25,7 +25,7 @@ for job in JOBS.values():
     FIRST = {name: job.notebook for name in job.starts(settings.reuses)} | FIRST
 MARKER = str(study.marker("{job}"))
 START_MARKER = str(study.marker("start.{start}"))
-EXECUTED = str(study.executed(plan.NOTEBOOKS / "{notebook}.ipynb", settings))
+EXECUTED = str(settings.executed(plan.NOTEBOOKS / "{notebook}.ipynb"))
 PARAMETERS = study.notebook_parameters(settings)
 
 

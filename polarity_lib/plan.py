@@ -53,6 +53,25 @@ class Settings:
     def seeds_of(self, name: str) -> int:
         return self.seeds or (EXPERIMENTS[name].seeds if self.full else 1)
 
+    @property
+    def figures(self) -> Path:
+        """The folder of this request's figures."""
+        return runs_root() / "figures" / self.label
+
+    @property
+    def tables(self) -> Path:
+        """The folder of this request's tables."""
+        return runs_root() / "tables" / self.label
+
+    @property
+    def claims(self) -> Path:
+        """The claims table of this request, which notebook 90 makes."""
+        return self.tables / "claims.csv"
+
+    def executed(self, notebook: Path) -> Path:
+        """Where the executed copy of a notebook goes."""
+        return runs_root() / "notebooks" / f"{notebook.stem}-{self.label}.ipynb"
+
 
 def notebooks(only: str = "") -> list[Path]:
     """The numbered notebooks, in order; `only` picks some by number or name.

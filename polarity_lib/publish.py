@@ -193,9 +193,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def copy_figures_and_tables(settings: Settings) -> None:
     """Figures and result files that the full study's notebooks made, to where they are committed."""
-    from polarity_lib.study import figures_folder, tables_folder
-
-    for source, target in ((figures_folder(settings), ROOT / "figures"), (tables_folder(settings), published_root())):
+    for source, target in ((settings.figures, ROOT / "figures"), (settings.tables, published_root())):
         for path in sorted(p for p in source.rglob("*") if p.is_file()):
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)

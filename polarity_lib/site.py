@@ -34,19 +34,17 @@ def site_root() -> Path:
 
 def build_site(settings: Settings) -> list[Path]:
     """Write a page per executed notebook and the index; returns the paths, index first."""
-    from polarity_lib.study import claims_table, executed, figures_folder
-
     pages = []
     for notebook in notebooks():
-        if executed(notebook, settings).exists():
-            pages.append(write_page(executed(notebook, settings), site_root() / f"{notebook.stem}.html"))
+        if settings.executed(notebook).exists():
+            pages.append(write_page(settings.executed(notebook), site_root() / f"{notebook.stem}.html"))
     figures = []
-    for source in sorted(figures_folder(settings).glob("*.png")):
+    for source in sorted(settings.figures.glob("*.png")):
         target = site_root() / "figures" / source.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
         figures.append(target)
-    return [write_index(settings.label, pages, figures, claims_table(settings)), *pages]
+    return [write_index(settings.label, pages, figures, settings.claims), *pages]
 
 
 def write_page(executed_notebook: Path, target: Path) -> Path:
@@ -67,13 +65,13 @@ def title_of(page: Path) -> str:
     return re.sub(r"<[^>]+>", "", found.group(1)).strip() if found else page.stem
 
 
-def write_index(label: str, pages: list[Path], figures: list[Path], claims: Path | None) -> Path:
+def write_index(label: str, pages: list[Path], figures: list[Path], claims: Path) -> Path:
     """Links, figures and the claims table on one page."""
     parts = [f"<p>Made by <code>make study</code>, {html.escape(label)}.</p>", "<h2>Notebooks</h2>", "<ul>"]
     parts += [f'<li><a href="{page.name}">{html.escape(page.stem[:2])} {html.escape(title_of(page))}</a></li>'
               for page in pages]
     parts += ["</ul>", "<h2>Claims</h2>"]
-    if claims:
+    if claims.exists():
         table = pd.read_csv(claims).dropna(axis=1, how="all")
         parts.append(table.to_html(index=False, na_rep="", float_format=lambda x: f"{x:.3g}", border=0))
     else:

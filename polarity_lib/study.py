@@ -20,6 +20,7 @@ from polarity_lib.plan import (
     start_is_made, start_seconds, study_jobs,
 )
 from polarity_lib.results import ROOT, runs_root, say
+from polarity_lib.site import build_site
 
 EVERY = 20.0  # seconds between two lines about the whole study
 
@@ -29,26 +30,11 @@ def marker(job_name: str) -> Path:
     return runs_root() / "study" / f"{job_name}.done"
 
 
-def executed(notebook: Path, settings: Settings) -> Path:
-    """Where the executed copy of a notebook goes."""
-    return runs_root() / "notebooks" / f"{notebook.stem}-{settings.label}.ipynb"
-
-
-def figures_folder(settings: Settings) -> Path:
-    """Where this request's figures go."""
-    return runs_root() / "figures" / settings.label
-
-
-def tables_folder(settings: Settings) -> Path:
-    """Where this request's tables go."""
-    return runs_root() / "tables" / settings.label
-
-
 def notebook_parameters(settings: Settings) -> dict:
     """What the study tells every notebook that declares such a parameter."""
     seeds = settings.seeds or max([1, *(job.seeds for job in study_jobs(settings))])
     return {"scale": settings.scale, "seeds": seeds, "full": settings.full, "reuse_published": settings.reuses,
-            "figures_dir": str(figures_folder(settings)), "results_dir": str(tables_folder(settings))}
+            "figures_dir": str(settings.figures), "results_dir": str(settings.tables)}
 
 
 def run_study(settings: Settings, cores: int, dry_run: bool = False) -> int:
@@ -147,15 +133,12 @@ class Progress(threading.Thread):
     def work(self) -> tuple[float, float, int, int]:
         """Seconds of work behind us, seconds in all, finished runs, executed notebooks."""
         shares = {name: 1.0 if name in self.reused else progress_of(config) for name, config in self.runs.items()}
-        made = sum(self.is_executed(path) for path in self.notebooks)
+        made = sum(self.settings.executed(path).exists() for path in self.notebooks)
         behind = sum(shares[name] * cost for name, cost in self.costs.items()) + made * SECONDS_PER_NOTEBOOK
         behind += sum(progress_of_start(start) * start_seconds(start) for start in self.starts.values())
         total = sum(self.costs.values()) + len(self.notebooks) * SECONDS_PER_NOTEBOOK
         total += sum(start_seconds(start) for start in self.starts.values())
         return behind, total, sum(share == 1.0 for share in shares.values()), made
-
-    def is_executed(self, path: Path) -> bool:
-        return executed(path, self.settings).exists()
 
     def line(self) -> str:
         behind, total, runs, made = self.work()
@@ -172,25 +155,17 @@ class Progress(threading.Thread):
 
 def summary(settings: Settings) -> None:
     """Name the figures, executed notebooks, claims table and HTML pages."""
-    from polarity_lib.site import build_site
-
     pages = build_site(settings)
-    figures = sorted(p for p in figures_folder(settings).glob("*") if p.suffix in (".png", ".svg", ".pdf"))
-    made = [executed(p, settings) for p in notebooks(settings.only) if executed(p, settings).exists()]
+    figures = sorted(p for p in settings.figures.glob("*") if p.suffix in (".png", ".svg", ".pdf"))
+    made = [p for p in map(settings.executed, notebooks(settings.only)) if p.exists()]
     print(f"\nFigures ({len(figures)}):", *map(shown, figures), sep="\n  ")
     print(f"Executed notebooks ({len(made)}):", *map(shown, made), sep="\n  ")
-    claims = claims_table(settings)
-    print("Claims table:", shown(claims) if claims else "not made yet (notebook 90 makes it)", sep="\n  ")
-    if claims:
-        verdicts = pd.read_csv(claims).verdict.value_counts()
+    made_claims = settings.claims.exists()
+    print("Claims table:", shown(settings.claims) if made_claims else "not made yet (notebook 90 makes it)", sep="\n  ")
+    if made_claims:
+        verdicts = pd.read_csv(settings.claims).verdict.value_counts()
         print("    " + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items()))
     print(f"HTML pages ({len(pages)}), start at {shown(pages[0])}:", *map(shown, pages), sep="\n  ", flush=True)
-
-
-def claims_table(settings: Settings) -> Path | None:
-    """The claims table of this request, if notebook 90 has made it."""
-    path = tables_folder(settings) / "claims.csv"
-    return path if path.exists() else None
 
 
 def shown(path: Path) -> str:
