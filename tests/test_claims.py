@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from polarity_lib import claims, rules
-from polarity_lib.arms import EXPERIMENTS
+from polarity_lib.arms import BASELINES, EXPERIMENTS
 from polarity_lib.claims import CLAIMS, judge
 from polarity_lib.config import ConfigError, RunConfig, StartConfig
 from polarity_lib.evaluation import powers_of_two
@@ -356,3 +356,29 @@ def test_every_item_of_the_paper_has_a_line_that_points_somewhere():
     made = table[table.status != "not run yet"]
     missing = [n for n in made.ours if n and not (ROOT / "figures" / f"{n}.png").exists()]
     assert not missing
+
+
+# What a claim quotes from its paper, and the cells of data/papers.csv it is the difference of.
+SOURCES = [("PSRNSR-C1", "NSR above base", "Table 1", "nsr", "base", ["MATH pass@1"]),
+           ("PSRNSR-C1", "NSR as good as GRPO", "Table 1", "nsr", "grpo", ["MATH pass@1"]),
+           ("PSRNSR-C2", "NSR not below base at 256", "Table 1", "nsr", "base", ["MATH pass@256"]),
+           ("PSRNSR-C4", "PSR above base at 1", "Table 1", "psr", "base", ["MATH pass@1"]),
+           ("PSRNSR-C4", "PSR below base at 256", "Table 1", "psr", "base", ["MATH pass@256"]),
+           ("PSRNSR-C6", "not below base at 256", "Table 1", "w_reinforce", "base", ["MATH pass@256"]),
+           ("PSRNSR-C7", "flat to 0.2 at 256", "Table 4", "lambda=0.2", "lambda=0", ["MATH pass@256"]),
+           ("PSRNSR-C7", "falls per decade at 256", "Table 4", "lambda=1", "lambda=0.2", ["MATH pass@256"])]
+SOURCES += [("A3PO-C13", f"above {m}, chain", "Table 2", "a3po", m, ["Qwen2.5-7B-Math", "Qwen3-8B-Base", "R1-Distill-Qwen-7B"])
+            for m in BASELINES]
+SOURCES += [("LENS-C1", f"k = {k}", "Table 1", "lens", "grpo", [f"Llama pass@{k}", f"Qwen pass@{k}"]) for k in (1, 2, 4, 8, 16)]
+SOURCES += [("LENS-C2", f"chain_hard, test/pass@{k}", "Table 3", "lens", "grpo", [f"Llama pass@{k}", f"Qwen pass@{k}"]) for k in (1, 16)]
+SOURCES += [("LENS-C5", "negative groups alone above GRPO", "Table 2", "negative only", "grpo", ["Llama pass@1"]),
+            ("LENS-C5", "mixed groups alone above GRPO", "Table 2", "mixed only", "grpo", ["Llama pass@1"])]
+
+
+@pytest.mark.parametrize("claim, subtest, table, left, right, columns", SOURCES)
+def test_quoted_differences_are_those_of_the_papers_tables(claim, subtest, table, left, right, columns):
+    cells = pd.read_csv(ROOT / "data" / "papers.csv")
+    cells = cells[(cells.paper == CLAIMS[claim].paper) & (cells.table == table)].set_index(["row", "column"]).value
+    quoted = next(test.theirs for test in CLAIMS[claim].tests() if test.name == subtest)
+    digits = len(quoted.split()[0].partition(".")[2])
+    assert [float(word) for word in quoted.split()] == [round(cells[left, c] - cells[right, c], digits) for c in columns]
