@@ -10,7 +10,7 @@ import pandas as pd
 
 from polarity_lib.claims_a3po import ADMITTED
 from polarity_lib.figures import (
-    COLOURS, LABELS, NEUTRAL, RIGHT, WRONG, arm_colour, arm_label, draw_arms, draw_line, draw_seeds,
+    COLOURS, LABELS, RIGHT, WRONG, arm_colour, arm_label, draw_arms, draw_line, draw_seeds,
 )
 from polarity_lib.rules import MARGIN
 from polarity_lib.uncertainty import mean_t

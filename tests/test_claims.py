@@ -370,7 +370,8 @@ SOURCES = [("PSRNSR-C1", "NSR above base", "Table 1", "nsr", "base", ["MATH pass
 SOURCES += [("A3PO-C13", f"above {m}, chain", "Table 2", "a3po", m, ["Qwen2.5-7B-Math", "Qwen3-8B-Base", "R1-Distill-Qwen-7B"])
             for m in BASELINES]
 SOURCES += [("LENS-C1", f"k = {k}", "Table 1", "lens", "grpo", [f"Llama pass@{k}", f"Qwen pass@{k}"]) for k in (1, 2, 4, 8, 16)]
-SOURCES += [("LENS-C2", f"chain_hard, test/pass@{k}", "Table 3", "lens", "grpo", [f"Llama pass@{k}", f"Qwen pass@{k}"]) for k in (1, 16)]
+SOURCES += [("LENS-C2", f"chain_hard, test/pass@{k}", "Table 3", "lens", "grpo", [f"Llama pass@{k}", f"Qwen pass@{k}"])
+            for k in (1, 16)]
 SOURCES += [("LENS-C5", "negative groups alone above GRPO", "Table 2", "negative only", "grpo", ["Llama pass@1"]),
             ("LENS-C5", "mixed groups alone above GRPO", "Table 2", "mixed only", "grpo", ["Llama pass@1"])]
 
