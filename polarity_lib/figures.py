@@ -129,13 +129,28 @@ def draw_line(ax, x, columns, colour, label: str) -> None:
         ax.fill_between(x, [i.low for i in found], [i.high for i in found], color=colour, alpha=0.15, lw=0)
 
 
-def plot_curves(metrics: pd.DataFrame, metric: str, ax=None, arms=None):
+def without_seed_effects(rows: pd.DataFrame) -> pd.DataFrame:
+    """Values less their seed's own level, plus the level of all: what is left differs by arm and step.
+
+    The level of a seed is its mean over all rows; seeds that lack an arm, having another mean, stay as they are.
+    Source: Cousineau, Tutorials in Quantitative Methods for Psychology 1(1), 2005 (within-subject intervals).
+
+    Args:
+        rows: columns arm, seed, step, value, of one metric.
+    """
+    whole = rows.groupby("seed").value.transform("size") == rows.groupby("seed").value.size().max()
+    level = rows[whole].groupby("seed").value.mean()
+    return rows.assign(value=rows.value - (rows.seed.map(level) - level.mean()).fillna(0.0))
+
+
+def plot_curves(metrics: pd.DataFrame, metric: str, ax=None, arms=None, within_seeds: bool = False):
     """A metric against training steps, one line per arm, with its 95 % interval over seeds.
 
     Args:
         metrics: long table with columns arm, seed, step, metric, value.
         metric: which metric; a KeyError names the near misses' group if it is absent.
         arms: which arms and in which order; all by default.
+        within_seeds: bands are of `without_seed_effects` of these arms, where seeds start from different levels.
 
     Returns:
         The axes.
@@ -146,6 +161,8 @@ def plot_curves(metrics: pd.DataFrame, metric: str, ax=None, arms=None):
         group = metric.split("/")[0]
         raise KeyError(f"no rows for {metric!r}; there are {sorted(m for m in set(metrics.metric) if m.startswith(group))}")
     names = list(arms or dict.fromkeys(rows.arm))
+    if within_seeds:
+        rows = without_seed_effects(rows[rows.arm.isin(names)])
     for name, colour in arm_colours(names).items():
         table = rows[rows.arm == name].pivot_table(index="step", columns="seed", values="value")
         found = [mean_t(values[~np.isnan(values)]) for values in table.to_numpy()]

@@ -11,6 +11,7 @@ import pandas as pd
 from polarity_lib.claims_a3po import ADMITTED
 from polarity_lib.figures import (
     COLOURS, LABELS, RIGHT, WRONG, arm_colour, arm_label, draw_arms, draw_line, draw_seeds,
+    without_seed_effects,
 )
 from polarity_lib.rules import MARGIN
 from polarity_lib.uncertainty import mean_t
@@ -75,29 +76,30 @@ def plot_token_advantages(probability_NT, advantages: dict, verdicts: list[str])
 
 
 def plot_head_to_head(worlds: dict, methods, metric: str = "test/pass@1"):
-    """Final accuracy of every method, one panel per world: seeds as dots, mean and interval as a bar.
+    """What every method adds to its seed's base policy, one panel per world: seeds as dots, mean and interval as a bar.
+
+    Bases differ between seeds more than methods do, so nothing is compared across seeds.
 
     Args:
         worlds: title -> (runs, prefix of the arm names, e.g. "countdown3/").
-        methods: from top to bottom; `base` is a dashed line instead.
+        methods: from top to bottom.
     """
     rows = [m for m in methods if m != "base"]
     fig, axes = plt.subplots(1, len(worlds), figsize=(1.6 + 3.3 * len(worlds), 0.42 * len(rows) + 1.7), sharey=True)
     for ax, (title, (runs, prefix)) in zip(np.atleast_1d(axes), worlds.items()):
         table = 100 * runs.metric(metric)
-        draw_arms(ax, table, [f"{prefix}{m}" for m in rows], label_of)
-        if f"{prefix}base" in table:
-            ax.axvline(table[f"{prefix}base"].mean(), color=COLOURS["base"], ls="--", lw=1.3)
-            ax.annotate("base", (table[f"{prefix}base"].mean(), 1.0), xycoords=("data", "axes fraction"), xytext=(3, -1),
-                        textcoords="offset points", va="top", fontsize=8.5, color=COLOURS["base"])
+        base = table[f"{prefix}base"] if f"{prefix}base" in table else pd.Series(np.nan, table.index)
+        draw_arms(ax, table.sub(base, axis=0), [f"{prefix}{m}" for m in rows], label_of)
+        ax.axvline(0, color=COLOURS["base"], ls="--", lw=1.3)
         ax.set_title(f"{title}, {len(table)} seed{'s' if len(table) != 1 else ''}")
-        ax.set_xlabel(f"{metric.split('/')[1]} on the test set, %")
+        ax.set_xlabel(f"{metric.split('/')[1]} on the test set,\npoints above the base (its mean: {base.mean():.1f} %)")
     return fig
 
 
 def plot_dynamics(worlds: dict, methods, panels: dict):
     """Curves over training, one legend above them all; dotted: where training began. A band may leave its panel.
 
+    Seeds start from policies of different strength; bands are of `without_seed_effects`, so that they compare arms.
     One world gives two panels per row, several give a row each.
 
     Args:
@@ -112,7 +114,7 @@ def plot_dynamics(worlds: dict, methods, panels: dict):
     for ax, (world, metric) in zip(axes.flat, places):
         (runs, prefix), (title, unit, factor) = worlds[world], panels[metric]
         arms = [f"{prefix}{m}" for m in methods]
-        long = runs.metrics[(runs.metrics.metric == metric) & runs.metrics.arm.isin(arms)]
+        long = without_seed_effects(runs.metrics[(runs.metrics.metric == metric) & runs.metrics.arm.isin(arms)])
         for arm in arms:
             _curve(ax, long[long.arm == arm].assign(value=factor * long.value), arm)
         start = long[long.step == 0].drop_duplicates("seed").value
@@ -176,7 +178,7 @@ def answers_drawn(runs) -> pd.DataFrame:
 def plot_per_sample(worlds: dict, methods, metric: str = "validation/pass@1"):
     """Held-out accuracy over training steps (left) and over answers drawn (right, mean over seeds), a row per world.
 
-    Dotted: what GRPO draws in all.
+    Dotted: what GRPO draws in all. Bands are of `without_seed_effects`.
 
     Args:
         worlds: title -> (runs, prefix of the arm names).
@@ -184,14 +186,15 @@ def plot_per_sample(worlds: dict, methods, metric: str = "validation/pass@1"):
     fig, axes = plt.subplots(len(worlds), 2, figsize=(9.6, 2.9 * len(worlds) + 0.6), sharey="row", squeeze=False)
     for (left, right), (title, (runs, prefix)) in zip(axes, worlds.items()):
         drawn = answers_drawn(runs).groupby(["arm", "step"]).drawn.mean()
-        rows = runs.metrics[runs.metrics.metric == metric].assign(value=lambda t: 100 * t.value)
+        rows = runs.metrics[(runs.metrics.metric == metric) & runs.metrics.arm.isin([f"{prefix}{m}" for m in methods])]
+        rows = without_seed_effects(rows.assign(value=100 * rows.value))
         known = set(drawn.index.get_level_values(0))
         for arm in [f"{prefix}{m}" for m in methods if f"{prefix}{m}" in known]:
             _curve(left, rows[rows.arm == arm], arm)
             _curve(right, rows[rows.arm == arm], arm, drawn[arm])
         if f"{prefix}grpo" in known:
             right.axvline(drawn[f"{prefix}grpo"].max(), color=COLOURS["grpo"], ls=":", lw=1.2)
-        _keep_in_view(left, rows[rows.arm.isin([f"{prefix}{m}" for m in methods])].value)
+        _keep_in_view(left, rows.value)
         left.set_title(title)
         left.set_ylabel(f"{metric.split('/')[1]}, held-out, %")
         right.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}".replace(",", "\u2009"))

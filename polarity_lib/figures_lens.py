@@ -306,7 +306,7 @@ def plot_accuracy(worlds: dict[str, Runs], metric: str = "validation/pass@1"):
     """Held-out accuracy over training, LENS and GRPO, one panel per world (as the paper's Figures 5 and 6)."""
     fig, axes = plt.subplots(1, len(worlds), figsize=(5.2 * len(worlds), 3.7), squeeze=False)
     for ax, (name, runs) in zip(axes[0], worlds.items()):
-        plot_curves(runs.metrics, metric, ax, present(runs, ("grpo", "lens")))
+        plot_curves(runs.metrics, metric, ax, present(runs, ("grpo", "lens")), within_seeds=True)
         ax.set_title(name)
         ax.set_ylabel("pass@1, held-out")
     axes[0, 0].legend(loc="best")
@@ -397,7 +397,7 @@ def plot_dead_groups(runs: Runs, marks: dict[str, float] | None = None):
     fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9))
     rows = runs.metrics[runs.metrics.metric == "groups/all_wrong"]
     rows = rows.assign(value=100 * rows.value)
-    plot_curves(rows, "groups/all_wrong", left, present(runs, ("grpo", "lens")))
+    plot_curves(rows, "groups/all_wrong", left, present(runs, ("grpo", "lens")), within_seeds=True)
     plt.setp(left.lines, marker="o", ms=3.5)  # a short run has one point
     for (label, value), dashes in zip((marks or {}).items(), (":", (0, (4, 2)))):
         left.axhline(value, color=NEUTRAL, ls=dashes, lw=1.5, label=label)
@@ -447,7 +447,7 @@ def plot_long(runs: Runs, arms=("grpo", "lens")):
     fig, axes = plt.subplots(2, 2, figsize=(10.5, 6.2))
     names = present(runs, arms)
     for ax, (metric, title) in zip(axes.flat, panels.items()):
-        plot_curves(runs.metrics, metric, ax, names)
+        plot_curves(runs.metrics, metric, ax, names, within_seeds=True)
         ax.set_title(title)
         ax.set_ylabel("")
     rows = runs.metrics[runs.metrics.metric == "validation/pass@1"]
@@ -466,7 +466,7 @@ def plot_diversity(runs: Runs, arms=("base", "grpo", "lens")):
     """Entropy over training and at equal accuracy; different right answers and pass@k at the end."""
     fig, axes = plt.subplots(2, 2, figsize=(10.5, 6.4))
     trained = present(runs, [a for a in arms if a != "base"])
-    plot_curves(runs.metrics, "validation/entropy", axes[0, 0], trained)
+    plot_curves(runs.metrics, "validation/entropy", axes[0, 0], trained, within_seeds=True)
     axes[0, 0].set_title("Entropy over training")
     axes[0, 0].set_ylabel("nats per token, held-out")
     axes[0, 0].legend(loc="best")

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 from polarity_lib import figures_a3po as figs  # noqa: E402
 from polarity_lib.experiments import Runs  # noqa: E402
-from polarity_lib.figures import arm_colour  # noqa: E402
+from polarity_lib.figures import arm_colour, without_seed_effects  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +82,20 @@ def test_figures_are_drawn_with_one_world_or_with_several_of_which_some_lack_run
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["GRPO", "DAPO"]
     assert len(figs.plot_per_sample(worlds, ("grpo", "dapo")).axes) == 4
     assert len(figs.plot_head_to_head(worlds, ("grpo", "dapo")).axes) == 2
+
+
+def test_seeds_of_different_strength_are_brought_to_one_level():
+    rows = pd.DataFrame([{"arm": arm, "seed": seed, "step": step, "value": 10.0 * seed + step + 3 * (arm == "b")}
+                         for arm in "ab" for seed in (0, 1) for step in (0, 2)])
+    table = without_seed_effects(rows).pivot(index=["arm", "step"], columns="seed", values="value")
+    assert (table[0] == table[1]).all() and table[0].tolist() == [5.0, 7.0, 8.0, 10.0]
+    more = pd.concat([rows, rows[:2].assign(seed=2, value=99.0)])  # a seed that has one arm only
+    assert (without_seed_effects(more).query("seed == 2").value == 99.0).all()
+
+
+def test_the_head_to_head_shows_gains_over_each_seeds_own_base():
+    values = {(arm, seed, "test/pass@1"): {4: base + gain} for seed, base in ((0, 0.1), (1, 0.4))
+              for arm, gain in (("base", 0.0), ("grpo", 0.05))}
+    ax = figs.plot_head_to_head({"one": (runs_with(values), "")}, ("grpo",)).axes[0]
+    assert ax.lines[0].get_xdata() == pytest.approx([5.0, 5.0])
+    assert "25.0 %" in ax.get_xlabel()
