@@ -102,6 +102,10 @@ def publish_experiment(name: str, scale: str, runs: dict[str, dict]) -> None:
         elif len(kept["metrics"]):
             mine = kept
             lines.append(lines_before[(lines_before.run == run) & (lines_before.arm == arm.name)].iloc[0].to_dict())
+        elif shared := shared_run(arm):
+            mine, line = shared
+            lines.append(line)
+            new += 1
         else:
             continue
         for table in TABLES:
@@ -129,15 +133,32 @@ def _rows(tables: dict, arm: Arm) -> dict[str, pd.DataFrame]:
             for name, table in tables.items()}
 
 
+def shared_run(arm: Arm) -> tuple[dict[str, pd.DataFrame], dict] | None:
+    """Tables and line of a run that another experiment has published, under this arm's name; None if none has."""
+    for path in sorted(published_root().glob("*/runs.csv")):
+        lines = pd.read_csv(path)
+        found = lines[lines.run == arm.config.hash]
+        if len(found):
+            source = Arm(path.parent.name, found.arm.iloc[0], arm.config, arm.scale)
+            tables = _rows({table: _read(path.parent / f"{table}.parquet") for table in TABLES}, source)
+            line = found.iloc[0].to_dict() | {"experiment": arm.experiment, "arm": arm.name}
+            return committed_tables(arm, {t: rows.drop(columns=[*labels_of(arm)]) for t, rows in tables.items()}), line
+    return None
+
+
 def _equal(left: dict, right: dict) -> bool:
     return all(len(left[t]) == len(right[t]) and (not len(left[t]) or left[t].equals(right[t][left[t].columns]))
                for t in TABLES)
 
 
+def labels_of(arm: Arm) -> dict:
+    """The columns that say whose rows these are."""
+    return {"experiment": arm.experiment, "arm": arm.name, "seed": arm.seed, "run": arm.config.hash, "scale": arm.scale}
+
+
 def committed_tables(arm: Arm, tables: dict) -> dict[str, pd.DataFrame]:
     """A run's tables as they are committed: labelled, without timings, readable answers of seed 0 only."""
-    labels = {"experiment": arm.experiment, "arm": arm.name, "seed": arm.seed, "run": arm.config.hash,
-              "scale": arm.scale}
+    labels = labels_of(arm)
     first = arm.config.hash in {a.config.hash for a in _first_replicas(arm)}
     chosen = {
         "metrics": without_timings(tables["metrics"]),
@@ -156,7 +177,7 @@ def run_line(arm: Arm, tables: dict) -> dict:
     the share of its stored rollouts on which a second checker differs from the first."""
     config = arm.config
     return {
-        "experiment": arm.experiment, "arm": arm.name, "seed": arm.seed, "run": config.hash, "scale": arm.scale,
+        **labels_of(arm),
         "world": config.world, "method": config.method, "options": json.dumps(dict(config.options)),
         "learning_rate": config.learning_rate, "steps": config.steps,
         "identity": json.dumps(config.identity, sort_keys=True),

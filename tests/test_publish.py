@@ -89,6 +89,21 @@ def test_runs_of_another_machine_stay(checkout):
     assert published(checkout) == before
 
 
+def test_a_run_that_another_experiment_published_is_published_here_too(checkout, monkeypatch):
+    publish.publish("smoke")
+    shutil.rmtree(checkout / "runs")
+    renamed = lambda scale, seed: {"wrong only": small_experiment(scale, seed)["nsr"]}  # noqa: E731
+    monkeypatch.setitem(arms.EXPERIMENTS, "again", Experiment(renamed, 2, "11"))
+    publish.publish("smoke")
+    folders = [checkout / "data" / "results" / name for name in ("small", "again")]
+    for table in ("metrics", "problems", "rollouts"):
+        there, here = (pd.read_parquet(folder / f"{table}.parquet") for folder in folders)
+        there = there[there.arm == "nsr"].assign(experiment="again", arm="wrong only").reset_index(drop=True)
+        assert len(here) and here.equals(there), table
+    lines = pd.read_csv(folders[1] / "runs.csv")
+    assert lines.arm.tolist() == ["wrong only"] * 2 and set(lines.experiment) == {"again"} and lines.seconds.gt(0).all()
+
+
 def test_a_damaged_run_is_refused_and_nothing_is_written(checkout):
     table = next((checkout / "runs").glob("countdown3-psr-s1-*")) / "metrics.parquet"
     table.write_bytes(table.read_bytes()[:-1] + b"x")
