@@ -558,7 +558,10 @@ def plot_verdicts(table: pd.DataFrame, title: str = ""):
     ax.set_title(title)
     ax.set_ylim(-1, len(rows))
     ax.axvline(0, color=COLOURS["base"], lw=1)
+    if rows[["low", "high"]].abs().max().max() > 50:  # few wide intervals would press all others into a line
+        ax.set_xscale("symlog", linthresh=10)
+        ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("difference with its 95 % interval (points or per cent)")
     handles = [plt.Line2D([], [], color=c, lw=3, label=v) for v, c in VERDICT_COLOURS.items() if v in set(rows.verdict)]
-    ax.legend(handles=handles, loc="lower right")
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return fig

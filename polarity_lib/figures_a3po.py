@@ -14,7 +14,6 @@ from polarity_lib.figures import (
     without_seed_effects,
 )
 from polarity_lib.rules import MARGIN
-from polarity_lib.uncertainty import mean_t
 
 DASHES = {"grpo": (0, (6, 2)), "dapo": (0, (3, 1.5)), "dapo_fork": (0, (1, 1)), "w_reinforce": (0, (5, 1, 1, 1)),
           "lp_reg": (0, (3, 1, 1, 1, 1, 1))}
@@ -140,17 +139,17 @@ def _curve(ax, rows: pd.DataFrame, arm: str, x=None) -> None:
     line.set(marker="", linestyle=DASHES.get(method_of(arm), "-"), linewidth=2.6 if method_of(arm) == "a3po" else 1.9)
 
 
-def _keep_in_view(ax, values) -> None:
-    """Seeds decide the height of a panel, not bands: with two or three seeds a t interval is many times their spread."""
+def _keep_in_view(ax, values, side: str = "y") -> None:
+    """Seeds decide how far an axis goes, not intervals: with two or three seeds a t interval is many times their spread."""
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     if not len(values):
         return
     low, high = values.min(), values.max()
     room = 0.3 * (high - low) or 0.1 * abs(high) or 1.0
-    bottom, top = ax.get_ylim()
+    bottom, top = getattr(ax, f"get_{side}lim")()
     floor = -0.02 * high if low >= 0 else -np.inf  # no room below zero for what cannot be negative
-    ax.set_ylim(max(bottom, low - room, floor), min(top, high + room))
+    getattr(ax, f"set_{side}lim")(max(bottom, low - room, floor), min(top, high + room))
 
 
 def _legend_above(fig, axes, columns: int) -> None:
@@ -262,19 +261,21 @@ def _differences(ax, table: pd.DataFrame, groups: dict, reference: str) -> None:
 
 
 def plot_hacking(runs, arms):
-    """What the verifier rewards (ring) and what is truly worked out (filled), for both verifiers; between them, hacking."""
+    """What the verifier rewards (ring) and what is truly worked out (filled), for both verifiers; between them, hacking.
+
+    Large: means; small: seeds, which start from policies of different strength, so that an interval of a level says little.
+    """
     rewarded, faithful = (100 * runs.metric(f"probe/{name}") for name in ("rewarded", "faithful"))
     fig, axes = plt.subplots(1, 2, figsize=(9.6, 0.55 * len(arms) + 1.9), sharex=True, sharey=True)
     for ax, suffix, title in zip(axes, ("", " leaky"), ("True verifier", "Leaky verifier: the answer anywhere counts")):
         for y, arm in enumerate(f"{a}{suffix}" for a in reversed(arms)):
             if arm not in rewarded:
                 continue
-            ends = [mean_t(table[arm].dropna().to_numpy()) for table in (rewarded, faithful)]
-            ax.plot([e.estimate for e in ends], [y, y], color=arm_colour(arm), lw=6, alpha=0.2, solid_capstyle="butt")
-            for found, shift, face in zip(ends, (0.13, -0.13), ("white", arm_colour(arm))):
-                if found.n > 1:
-                    ax.plot([found.low, found.high], [y + shift] * 2, color=arm_colour(arm), lw=1.5)
-                ax.plot(found.estimate, y + shift, "o", ms=8, mfc=face, mec=arm_colour(arm), mew=1.8)
+            ends = [table[arm].dropna() for table in (rewarded, faithful)]
+            ax.plot([e.mean() for e in ends], [y, y], color=arm_colour(arm), lw=6, alpha=0.2, solid_capstyle="butt")
+            for seeds, shift, face in zip(ends, (0.13, -0.13), ("white", arm_colour(arm))):
+                ax.plot(seeds, [y + 2 * shift] * len(seeds), "o", ms=4, mfc=face, mec=arm_colour(arm), alpha=0.5)
+                ax.plot(seeds.mean(), y + shift, "o", ms=8, mfc=face, mec=arm_colour(arm), mew=1.8)
         ax.set_title(title)
         ax.set_yticks(range(len(arms)), [label_of(a) for a in reversed(arms)])
         ax.set_ylim(-0.6, len(arms) - 0.4)
@@ -285,14 +286,16 @@ def plot_hacking(runs, arms):
 
 
 def plot_probes(runs, arms, panels: dict):
-    """One panel per metric of the finished policies: seeds as dots, mean and interval.
+    """One panel per metric of the finished policies: seeds as dots, mean and interval, which may leave its panel.
 
     Args:
         panels: metric -> (title, unit, factor).
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(1.6 + 3.7 * len(panels), 0.45 * len(arms) + 1.5), sharey=True)
     for ax, (metric, (title, unit, factor)) in zip(np.atleast_1d(axes), panels.items()):
-        draw_arms(ax, factor * runs.metric(metric), arms, label_of)
+        table = (factor * runs.metric(metric)).reindex(columns=list(arms))
+        draw_arms(ax, table, arms, label_of)
+        _keep_in_view(ax, table, "x")
         ax.set_title(title)
         ax.set_xlabel(unit)
     return fig
@@ -317,7 +320,9 @@ def plot_shifted(runs, arms, worlds, k: int = 16):
     fig, axes = plt.subplots(1, len(worlds), figsize=(1.6 + 3.3 * len(worlds), 0.45 * len(arms) + 1.8), sharey=True)
     for ax, world in zip(np.atleast_1d(axes), worlds):
         admitted = bool(base.admitted[world])
-        draw_arms(ax, kept_share(runs, world, k), arms, label_of, arm_colour if admitted else lambda _: "#bbbbbb")
+        table = kept_share(runs, world, k).reindex(columns=list(arms))
+        draw_arms(ax, table, arms, label_of, arm_colour if admitted else lambda _: "#bbbbbb")
+        _keep_in_view(ax, table, "x")
         name = world.removeprefix("chain_").replace("_", " ")
         ax.set_title(f"{name}\n{'' if admitted else 'not '}admitted: base {base.iloc[:, 0][world]:.0f} %", fontsize=10)
         ax.set_xlabel(f"pass@{k} there,\n% of that on the test set")
