@@ -273,7 +273,7 @@ ABLATIONS: dict[str, dict] = {
     "constant 2": {"reaches_one": 0.0},
     "constant 5": {"weight": 5.0, "reaches_one": 0.0},
     "literal slope": {"slope": 0.005},
-    "literal slope, updates": {"slope": 0.005, "clock": "updates"},
+    "literal slope per update": {"slope": 0.005, "clock": "updates"},
     "mean one": {"mean_one": True},
     "random tokens": {"selection": "random"},
     "same positions": {"selection": "position"},

@@ -20,7 +20,7 @@ DASHES = {"grpo": (0, (6, 2)), "dapo": (0, (3, 1.5)), "dapo_fork": (0, (1, 1)), 
 ALONE = {"psr_grpo_seq": LABELS["psr"], "nsr_grpo_seq": LABELS["nsr"]}  # here no other definition stands beside them
 
 ABLATION_GROUPS = {
-    "weight over training": ("constant 2", "constant 5", "literal slope", "literal slope, updates"),
+    "weight over training": ("constant 2", "constant 5", "literal slope", "literal slope per update"),
     "size of the step": ("mean one", "a3po matched"),
     "which tokens": ("random tokens", "same positions", "swapped", "by entropy"),
     "whose tokens": ("only right", "only wrong"),

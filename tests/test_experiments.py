@@ -37,6 +37,12 @@ def test_every_experiment_can_be_written_down(name, scale):
         assert (arm.matched is not None) == bool(arm.config.matched_to)
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_names_of_arms_can_be_listed_with_commas(name):
+    every = list(dict.fromkeys(arm.name for arm in experiment(name, scale="smoke")))
+    assert [arm.name for arm in experiment(name, ",".join(every), "smoke")] == every
+
+
 def test_seeds_change_nothing_but_the_seed():
     for first, second in zip(experiment("psr_nsr", seeds=1), experiment("psr_nsr", seeds=2)[7:]):
         start = StartConfig(**{**vars(first.config.start), "seed": 1})
