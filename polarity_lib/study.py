@@ -113,9 +113,10 @@ class Progress(threading.Thread):
     def __init__(self, settings: Settings, cores: int):
         super().__init__(daemon=True)
         self.settings, self.cores = settings, cores
-        self.runs = {arm.config.hash: arm.config for job in study_jobs(settings) for arm in job.runs}
+        jobs = study_jobs(settings)
+        self.runs = {arm.config.hash: arm.config for job in jobs for arm in job.runs}
         self.costs = {name: run_seconds(config) for name, config in self.runs.items()}
-        self.starts = {c.start.name: c.start for c in self.runs.values()}
+        self.starts = {name: start for job in jobs for name, start in job.starts(settings.reuses).items()}
         self.reused = {name for name, config in self.runs.items() if is_finished(config, settings.reuses)}
         self.notebooks = notebooks(settings.only)
         self.stop = threading.Event()

@@ -187,6 +187,13 @@ def test_progress_is_read_from_the_run_folder(tmp_path):
     assert plan.progress_of(config) == 0.0
 
 
+def test_committed_runs_leave_no_work_but_the_notebook():
+    progress = study.Progress(Settings(full=True, only="41"), cores=2)
+    behind, total, runs, executed = progress.work()
+    assert progress.starts == {} and runs == len(progress.runs) > 100 and executed == 0
+    assert total - behind == pytest.approx(plan.SECONDS_PER_NOTEBOOK)
+
+
 def test_an_edited_notebook_is_a_reason_to_execute_it_again(notebooks):
     tour, claims = notebooks / "00_tour.ipynb", notebooks / "90_claims.ipynb"
     before = [plan.reasons_to_execute(path, Settings()) for path in (tour, claims)]
