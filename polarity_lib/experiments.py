@@ -97,7 +97,7 @@ def published_run(run: str) -> dict[str, pd.DataFrame] | None:
     """The committed tables of a run, whichever experiment published it; None if there are none."""
     for folder in sorted(published_root().glob("*/metrics.parquet")):
         name = folder.parent.name
-        if run in set(_published_table(name, "metrics").run):
+        if _published_table(name, "metrics").run.eq(run).any():
             tables = {t: _published_table(name, t) for t in TABLES}
             return {t: table[table.run == run] for t, table in tables.items()}
     return None

@@ -121,11 +121,11 @@ def draw_arms(ax, table: pd.DataFrame, arms, label=arm_label, colour=arm_colour)
     ax.set_ylim(-0.6, max(len(arms), 1) - 0.4)
 
 
-def draw_line(ax, x, columns, colour, label: str) -> None:
-    """Mean and 95 % t interval of each column (one array over seeds per x), joined by a line."""
+def draw_line(ax, x, columns, colour, label: str, **style) -> None:
+    """Mean and 95 % t interval of each column (one array over seeds per x), joined by a line of this style."""
     found = [mean_t(np.asarray(c)[~np.isnan(c)]) for c in columns]
-    ax.plot(x, [i.estimate for i in found], color=colour, label=label, marker="o", ms=3.5)
-    if found[0].n > 1:
+    ax.plot(x, [i.estimate for i in found], color=colour, label=label, **({"marker": "o", "ms": 3.5} | style))
+    if any(i.n > 1 for i in found):
         ax.fill_between(x, [i.low for i in found], [i.high for i in found], color=colour, alpha=0.15, lw=0)
 
 
@@ -165,10 +165,7 @@ def plot_curves(metrics: pd.DataFrame, metric: str, ax=None, arms=None, within_s
         rows = without_seed_effects(rows[rows.arm.isin(names)])
     for name, colour in arm_colours(names).items():
         table = rows[rows.arm == name].pivot_table(index="step", columns="seed", values="value")
-        found = [mean_t(values[~np.isnan(values)]) for values in table.to_numpy()]
-        ax.plot(table.index, [i.estimate for i in found], color=colour, label=arm_label(name))
-        if table.shape[1] > 1:
-            ax.fill_between(table.index, [i.low for i in found], [i.high for i in found], color=colour, alpha=0.15, lw=0)
+        draw_line(ax, table.index, table.to_numpy(), colour, arm_label(name), marker="")
     ax.set_xlabel("training step")
     ax.set_ylabel(metric)
     return ax
@@ -193,11 +190,8 @@ def plot_spectrum(metrics: pd.DataFrame, split: str = "test", ax=None, arms=None
     names = list(arms or dict.fromkeys(["base", *metrics.arm]))
     for name, colour in arm_colours([n for n in names if n in set(rows.arm)]).items():
         table = rows[rows.arm == name].pivot(index="k", columns="seed", values="value").sort_index()
-        found = [mean_t(values) for values in table.to_numpy()]
         dashes = (0, (4, 2)) if name == "base" else "-"
-        ax.plot(table.index, [i.estimate for i in found], "o", ls=dashes, ms=4, color=colour, label=arm_label(name))
-        if table.shape[1] > 1:
-            ax.fill_between(table.index, [i.low for i in found], [i.high for i in found], color=colour, alpha=0.15, lw=0)
+        draw_line(ax, table.index, table.to_numpy(), colour, arm_label(name), ls=dashes, ms=4)
     ax.set_xscale("log", base=2)
     ax.set_xticks(sorted(set(rows.k)), [str(k) for k in sorted(set(rows.k))])
     ax.set_xlabel("k, answers allowed per problem")

@@ -134,9 +134,9 @@ def _curve(ax, rows: pd.DataFrame, arm: str, x=None) -> None:
     if table.empty:
         return
     places = list(table.index) if x is None else [x[step] for step in table.index]
-    draw_line(ax, places, table.to_numpy(), arm_colour(arm), label_of(arm))
-    line = ax.lines[-1]
-    line.set(marker="", linestyle=DASHES.get(method_of(arm), "-"), linewidth=2.6 if method_of(arm) == "a3po" else 1.9)
+    method = method_of(arm)
+    draw_line(ax, places, table.to_numpy(), arm_colour(arm), label_of(arm), marker="", ls=DASHES.get(method, "-"),
+              lw=2.6 if method == "a3po" else 1.9)
 
 
 def _keep_in_view(ax, values, side: str = "y") -> None:

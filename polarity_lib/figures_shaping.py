@@ -12,7 +12,7 @@ import pandas as pd
 from polarity_lib.arms import CELL_SCALES, CELLS
 from polarity_lib.claims_a3po import EQUAL, RAISING
 from polarity_lib.experiments import Runs
-from polarity_lib.figures import COLOURS, NEUTRAL, RIGHT, WRONG, draw_seeds
+from polarity_lib.figures import COLOURS, NEUTRAL, RIGHT, WRONG, draw_line, draw_seeds
 from polarity_lib.rules import MARGIN, RELATIVE_MARGIN, area, at_step, relative_area
 from polarity_lib.uncertainty import mean_t, paired_t
 
@@ -138,10 +138,7 @@ def _curve(ax, metrics: pd.DataFrame, metric: str, arm: str, colour, label: str,
     if rows.empty:
         return
     table = rows.pivot_table(index="step", columns="seed", values="value")
-    found = [mean_t(values[~np.isnan(values)]) for values in table.to_numpy()]
-    ax.plot(table.index, [i.estimate for i in found], color=colour, ls=dashes, lw=width, label=label)
-    if table.shape[1] > 1:
-        ax.fill_between(table.index, [i.low for i in found], [i.high for i in found], color=colour, alpha=0.12, lw=0)
+    draw_line(ax, table.index, table.to_numpy(), colour, label, marker="", ls=dashes, lw=width)
 
 
 FAMILIES = {"AdamW, clipped": ("", EQUAL), "SGD": ("sgd/", EQUAL), "SGD + KL": ("sgd+kl/", EQUAL[:1])}

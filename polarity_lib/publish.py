@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 
 from polarity_lib.arms import EXPERIMENTS
-from polarity_lib.experiments import TABLES, Arm, experiment
+from polarity_lib.experiments import TABLES, Arm, experiment, published_run
 from polarity_lib.plan import Settings
 from polarity_lib.results import ROOT, Damaged, checksum, published_root, runs_root, say, without_timings, write_atomic
 from polarity_lib.verification.second_worlds import world_disagreement
@@ -135,15 +135,13 @@ def _rows(tables: dict, arm: Arm) -> dict[str, pd.DataFrame]:
 
 def shared_run(arm: Arm) -> tuple[dict[str, pd.DataFrame], dict] | None:
     """Tables and line of a run that another experiment has published, under this arm's name; None if none has."""
-    for path in sorted(published_root().glob("*/runs.csv")):
-        lines = pd.read_csv(path)
-        found = lines[lines.run == arm.config.hash]
-        if len(found):
-            source = Arm(path.parent.name, found.arm.iloc[0], arm.config, arm.scale)
-            tables = _rows({table: _read(path.parent / f"{table}.parquet") for table in TABLES}, source)
-            line = found.iloc[0].to_dict() | {"experiment": arm.experiment, "arm": arm.name}
-            return committed_tables(arm, {t: rows.drop(columns=[*labels_of(arm)]) for t, rows in tables.items()}), line
-    return None
+    found = published_run(arm.config.hash)
+    if found is None:
+        return None
+    lines = pd.read_csv(published_root() / found["metrics"].experiment.iloc[0] / "runs.csv")
+    labels = labels_of(arm)
+    tables = {name: rows.drop(columns=[*labels]).reset_index(drop=True) for name, rows in found.items()}
+    return committed_tables(arm, tables), lines[lines.run == arm.config.hash].iloc[0].to_dict() | labels
 
 
 def _equal(left: dict, right: dict) -> bool:
