@@ -12,7 +12,7 @@ import pandas as pd
 from polarity_lib.arms import CELL_SCALES, CELLS
 from polarity_lib.claims_a3po import EQUAL, RAISING
 from polarity_lib.experiments import Runs
-from polarity_lib.figures import COLOURS, NEUTRAL, RIGHT, WRONG, draw_line, draw_seeds
+from polarity_lib.figures import COLOURS, NEUTRAL, RIGHT, WRONG, draw_line, draw_seeds, without_seed_effects
 from polarity_lib.rules import MARGIN, RELATIVE_MARGIN, area, at_step, relative_area
 from polarity_lib.uncertainty import mean_t, paired_t
 
@@ -121,8 +121,9 @@ def plot_weight_curves(runs: Runs, arms, panels: dict[str, str]):
     """Training curves of some PxNy, coloured by ratio; one-sided arms are dashed. panels: metric -> title."""
     fig, axes = plt.subplots(1, len(panels), figsize=(3.8 * len(panels), 3.9))
     for ax, (metric, title) in zip(axes, panels.items()):
+        rows = _rows_of(runs, metric, arms)
         for arm in arms:
-            _curve(ax, runs.metrics, metric, arm, ratio_colour(arm), arm, "--" if 0 in weights_of(arm) else "-")
+            _curve(ax, rows, arm, ratio_colour(arm), arm, "--" if 0 in weights_of(arm) else "-")
         ax.set_xlabel("training step")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_title(title)
@@ -132,9 +133,14 @@ def plot_weight_curves(runs: Runs, arms, panels: dict[str, str]):
     return fig
 
 
-def _curve(ax, metrics: pd.DataFrame, metric: str, arm: str, colour, label: str, dashes="-", width: float = 2.0) -> None:
-    """Mean over seeds with its 95 % interval."""
-    rows = metrics[(metrics.metric == metric) & (metrics.arm == arm)]
+def _rows_of(runs: Runs, metric: str, arms) -> pd.DataFrame:
+    """A metric of some arms, each seed's own level taken out, since starts differ more than arms do."""
+    return without_seed_effects(runs.metrics[(runs.metrics.metric == metric) & runs.metrics.arm.isin(arms)])
+
+
+def _curve(ax, rows: pd.DataFrame, arm: str, colour, label: str, dashes="-", width: float = 2.0) -> None:
+    """Mean over seeds with its 95 % interval; nothing for an arm without rows."""
+    rows = rows[rows.arm == arm]
     if rows.empty:
         return
     table = rows.pivot_table(index="step", columns="seed", values="value")
@@ -282,11 +288,12 @@ def plot_cells(runs: Runs, metric: str = "probability", scales=CELL_SCALES):
 def plot_cell_curves(runs: Runs, scales=(5.0, 0.2), metric: str = ENTROPY):
     """A metric's curves of the four cells, one panel per scale; solid: the two cells that A3PO raises."""
     fig, axes = plt.subplots(1, len(scales), figsize=(5.0 * len(scales), 4.1), sharey=True, squeeze=False)
+    rows = _rows_of(runs, metric, ["none", *(arm_of(cell, scale) for cell in CELLS for scale in scales)])
     for ax, scale in zip(axes[0], scales):
-        _curve(ax, runs.metrics, metric, "none", "black", "no shaping", (0, (1, 1)), 2.4)
+        _curve(ax, rows, "none", "black", "no shaping", (0, (1, 1)), 2.4)
         for cell in ("right_low", "wrong_high", "right_high", "wrong_low"):
             dashes = "-" if cell in RAISING["probability"] else (0, (5, 2))
-            _curve(ax, runs.metrics, metric, arm_of(cell, scale), cell_colour(cell), WORDS["probability"][cell], dashes)
+            _curve(ax, rows, arm_of(cell, scale), cell_colour(cell), WORDS["probability"][cell], dashes)
         ax.set_xlabel("training step")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_title(f"One cell's tokens weigh ×{scale:g}")
