@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 
-from polarity_lib import execute, plan, study
+from polarity_lib.study import costs, execution, plan, running
 
 settings = plan.Settings(
     scale=config.get("scale", "tiny"),
@@ -23,10 +23,11 @@ STARTS, FIRST = {}, {}  # base policies by name, and the notebook that needs eac
 for job in JOBS.values():
     STARTS |= job.starts(settings.reuses)
     FIRST = {name: job.notebook for name in job.starts(settings.reuses)} | FIRST
-MARKER = str(study.marker("{job}"))
-START_MARKER = str(study.marker("start.{start}"))
+MARKER = str(running.marker("{job}"))
+START_MARKER = str(running.marker("start.{start}"))
 EXECUTED = str(settings.executed(plan.NOTEBOOKS / "{notebook}.ipynb"))
-PARAMETERS = study.notebook_parameters(settings)
+BENCHMARKS = str(costs.benchmarks())  # Snakemake leaves the seconds of every job there; the plan learns from them
+PARAMETERS = running.notebook_parameters(settings)
 
 
 def run_arguments(wildcards):
@@ -48,17 +49,17 @@ def start_arguments(wildcards):
 
 
 def notebook_inputs(wildcards):
-    """The runs it loads; a summary notebook also waits for every notebook before it."""
+    """The runs it loads; the summary notebook also waits for every other."""
     path = NOTEBOOKS[wildcards.notebook]
     needed = [MARKER.format(job=name) for name in plan.jobs_needed_by(path, settings, list(JOBS.values()))]
     if plan.is_summary(path):
-        needed += [EXECUTED.format(notebook=name) for name in NOTEBOOKS if name < path.stem]
+        needed += [EXECUTED.format(notebook=name) for name in NOTEBOOKS if name != path.stem]
     return needed
 
 
 def notebook_arguments(wildcards):
     """Those of the study's parameters that this notebook declares."""
-    known = execute.declared_parameters(NOTEBOOKS[wildcards.notebook])
+    known = execution.declared_parameters(NOTEBOOKS[wildcards.notebook])
     return " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in PARAMETERS.items() if k in known)
 
 
@@ -79,6 +80,7 @@ for name in NOTEBOOKS:
         name: f"starts_of_{name}"
         wildcard_constraints: start=one_of(start for start, first in FIRST.items() if first == name)
         output: touch(START_MARKER)
+        benchmark: BENCHMARKS + "/start.{start}.tsv"
         params: arguments=start_arguments
         priority: 100 - int(name[:2])
         shell: PYTHON + " base-policy {params.arguments}"
@@ -88,6 +90,7 @@ for name in NOTEBOOKS:
         wildcard_constraints: job=one_of(job.name for job in JOBS.values() if job.notebook == name)
         input: run_inputs
         output: touch(MARKER)
+        benchmark: BENCHMARKS + "/{job}.tsv"
         params: arguments=run_arguments
         priority: 100 - int(name[:2])
         shell: PYTHON + " run {params.arguments}"
@@ -97,6 +100,7 @@ for name in NOTEBOOKS:
         wildcard_constraints: notebook=one_of([name])
         input: notebook_inputs
         output: EXECUTED
+        benchmark: BENCHMARKS + "/notebook.{notebook}.tsv"
         params:
             arguments=notebook_arguments,
             reasons=lambda wildcards: plan.reasons_to_execute(NOTEBOOKS[wildcards.notebook], settings),

@@ -12,7 +12,7 @@ from common import fastest, keep
 from polarity_lib.config import StartConfig
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
-from polarity_lib.rollouts import FastSampler, ModelSampler
+from polarity_lib.engines import FastSampler, ModelSampler
 
 CASES = [("training batch", 32, 8), ("curve", 100, 16), ("final evaluation", 50, 64), ("pass@256", 20, 256)]
 

@@ -18,8 +18,9 @@ from common import keep
 
 from polarity_lib import training
 from polarity_lib.config import RunConfig, StartConfig
-from polarity_lib.methods import Progress, chosen_weights, method_named, schedule
-from polarity_lib.rollouts import make_sampler
+from polarity_lib.methods import Progress, method_named
+from polarity_lib.papers.a3po.methods import A3POOptions, chosen_weights
+from polarity_lib.engines import make_sampler
 from polarity_lib.verification import verify
 
 START = StartConfig("chain_zero", "tiny", 300, 0)
@@ -64,8 +65,8 @@ def measure(name: str) -> dict:
     base = method_named("grpo").advantage
 
     def weigh():
-        weight = schedule(progress, 2.0, 0.4, 0.0, "batches")
-        return base_NT * chosen_weights(batch, weight, 0.2, "a3po", run.step)
+        options = A3POOptions()
+        return base_NT * chosen_weights(batch, options.weight_at(progress), options.fraction, options.selection, run.step)
 
     base_NT = base(batch, rewards_N, progress)
     shaping = weigh if name == "a3po" else lambda: run.method.advantage(batch, rewards_N, progress)

@@ -1,37 +1,34 @@
 """What positive and negative samples do in RL with verifiable rewards.
 
-Read the modules in this order; each imports only from those before it:
+Four storeys; a module imports only from those below it (a test says so):
 
-    config        one frozen record that says everything about a run
-    results       run folders: lock, atomic writes, continue, load
-    problems      problem families, disjoint splits, variants, the papers' problem sets
-    policy        tokenizer, model, token log-probabilities
-    pretraining   base policies made from scratch
-    verification  response -> verdict
-    rollouts      the Rollouts record and the samplers
-    rewards       verdicts -> rewards
-    advantages    rewards -> advantages, one function per published definition
-    shaping       token weights that multiply an advantage: A3PO and its controls
-    lens          advantages from the confidence in wrong answers: LENS and its neighbours
-    objectives    advantages -> loss, one function per published loss
-    methods       each method as one record that names its parts
-    diagnostics   what a batch looks like, split by polarity
-    evaluation    repeated sampling, unbiased pass@k
-    critic        a small critic, for methods that ask for one
-    probes        further measurements of a finished run
-    training      the loop
-    uncertainty   intervals over seeds and problems
-    arms          each experiment as data
-    experiments   experiments by name, and the call that gets their runs
-    mechanism     one softmax, one step: the papers' gradient formulas, checked
-    lens_theory   LENS's theorems on a policy that can be enumerated, checked
-    rules         what a comparison must show for which verdict
-    claims        each claim as data (claims_*: a module per paper), and the call that judges one
-    figures       tables -> figures
-    notebook      what only a notebook needs
+    study/     what turns experiments into a published study: plan, execution, publishing, pages, site
+    papers/    a folder per paper: its methods, experiments, claims, figures, theorems
+    judging    claims       what a comparison must show for which word
+               plots        one small vocabulary of figures
+               statistics   intervals over seeds
+    core       from a problem to an update, in this order:
 
-Around it, what `make` calls (`python -m polarity_lib`): plan, execute, study,
-site, publish, readme.
+        config        one frozen record that says everything about a run
+        results       run folders: lock, atomic writes, continue, load
+        problems/     problem families, disjoint splits, variants, the papers' problem sets
+        verification/ response -> verdict
+        policy        tokenizer, model, token log-probabilities
+        rollouts      the record of sampled answers
+        provenance    where and when a run was made
+        registry      papers found, asked for what they offer by name
+        rewards       verdicts -> rewards
+        advantages    rewards -> advantages, one function per published definition
+        objectives    advantages -> loss, one function per published loss
+        methods       the record that names a method's parts
+        engines/      what samples answers
+        pretraining   base policies made from scratch
+        diagnostics   what a batch looks like, split by polarity
+        evaluation    repeated sampling, unbiased pass@k
+        critic        a small critic, for methods that ask for one
+        mechanism     what one update does to one distribution, exactly
+        training      the loop
+        experiments   arms and seeds, and the call that gets their runs
 """
 
 __version__ = "0.1.0"

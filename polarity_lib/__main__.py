@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from polarity_lib.config import ConfigError
-from polarity_lib.results import Damaged, StorageError, runs_root, say
+from polarity_lib.results import ROOT, Damaged, StorageError, runs_root, say
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,6 +65,11 @@ def build_parser() -> Parser:
     start.add_argument("steps", type=whole_number)
     start.add_argument("seed", type=int)
 
+    tune = commands.add_parser("tune", help="choose a method's learning rate in a world, on validation seeds", allow_abbrev=False)
+    tune.add_argument("world")
+    tune.add_argument("methods", help="names separated by commas")
+    tune.add_argument("--scale", default="tiny")
+
     notebook = commands.add_parser("notebook", help="run one notebook through papermill", allow_abbrev=False)
     notebook.add_argument("name", help="number, name or path")
     notebook.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
@@ -81,6 +86,8 @@ def build_parser() -> Parser:
         study.add_argument("--dry-run", action="store_true", help="list the jobs only")
 
     commands.add_parser("publish", help="collect the committed study from data/runs into data/results")
+    pages = commands.add_parser("pages", help="write the README's findings, docs/claims.md and docs/speed.md from tables")
+    pages.add_argument("--check", action="store_true", help="exit 1 if one is out of date")
     clean = commands.add_parser("clean-runs", help="delete data/runs, after asking")
     clean.add_argument("--yes", action="store_true", help="do not ask")
     return parser
@@ -100,18 +107,24 @@ def command_base_policy(args) -> None:
     from polarity_lib.config import StartConfig, choose
     from polarity_lib.policy import SIZES
     from polarity_lib.pretraining import CORPORA, base_policy
-    from polarity_lib.training import one_thread
 
     choose("corpus", args.corpus, CORPORA)
     choose("policy size", args.size, SIZES)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with one_thread(device):
-        base_policy(StartConfig(args.corpus, args.size, args.steps, args.seed), device)
+    base_policy(StartConfig(args.corpus, args.size, args.steps, args.seed), device)
+
+
+def command_tune(args) -> None:
+    """Choose learning rates."""
+    from polarity_lib.study.tuning import tune
+
+    for method in args.methods.split(","):
+        print(f"{args.world} {method}: {tune(args.world, method.strip(), args.scale):g}")
 
 
 def command_notebook(args) -> None:
     """Run one notebook through papermill."""
-    from polarity_lib.execute import check_parameters, execute, find_notebook
+    from polarity_lib.study.execution import check_parameters, execute, find_notebook
 
     path = find_notebook(args.name)
     parameters = check_parameters(path, dict(args.parameter))
@@ -122,8 +135,8 @@ def command_notebook(args) -> None:
 
 def command_study(args) -> int:
     """Bring about the study, or print its plan."""
-    from polarity_lib.plan import Settings, plan_text
-    from polarity_lib.study import run_study
+    from polarity_lib.study.plan import Settings, plan_text
+    from polarity_lib.study.running import run_study
 
     reuse = None if args.reuse is None else bool(args.reuse)
     settings = Settings(args.scale, args.seeds, args.only, args.full, reuse)
@@ -135,9 +148,19 @@ def command_study(args) -> int:
 
 def command_publish(args) -> None:
     """Collect the committed study."""
-    from polarity_lib.publish import publish
+    from polarity_lib.study.publishing import publish
 
     publish()
+
+
+def command_pages(args) -> int:
+    """Write the pages that are made from tables, or only say which are out of date."""
+    from polarity_lib.study.pages import out_of_date, write_pages
+
+    found = out_of_date() if args.check else write_pages()
+    for path in found:
+        print(f"{path.relative_to(ROOT)} {'is out of date: python -m polarity_lib pages' if args.check else 'was written'}")
+    return int(args.check and bool(found))
 
 
 def command_clean(args) -> None:
@@ -156,8 +179,9 @@ def command_clean(args) -> None:
     print(f"deleted {folder}")
 
 
-COMMANDS = {"run": command_run, "base-policy": command_base_policy, "notebook": command_notebook,
-            "study": command_study, "plan": command_study, "publish": command_publish, "clean-runs": command_clean}
+COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_base_policy, "notebook": command_notebook,
+            "study": command_study, "plan": command_study, "publish": command_publish, "pages": command_pages,
+            "clean-runs": command_clean}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -121,14 +121,14 @@ def rloo(rewards_N: Tensor, group_N: Tensor) -> Tensor:
         ValueError: as `check_rewards`, or a group of one, which has no other rollout to compare with.
     """
     check_rewards(rewards_N, group_N)
-    centred_N, size_N, _ = _centred(rewards_N, group_N)
+    centred_N, size_N, _ = centred(rewards_N, group_N)
     if (size_N == 1).any():
         alone = int((size_N == 1).sum())
         raise ValueError(
             f"{alone} group(s) hold a single rollout: leave-one-out compares a rollout with the others "
             "of its prompt, and there are none. Sample at least two per prompt."
         )
-    return _like(centred_N * size_N / (size_N - 1), rewards_N)
+    return in_precision_of(centred_N * size_N / (size_N - 1), rewards_N)
 
 
 def dr_grpo(rewards_N: Tensor, group_N: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ def dr_grpo(rewards_N: Tensor, group_N: Tensor) -> Tensor:
         ValueError: as `check_rewards`.
     """
     check_rewards(rewards_N, group_N)
-    return _like(_centred(rewards_N, group_N)[0], rewards_N)
+    return in_precision_of(centred(rewards_N, group_N)[0], rewards_N)
 
 
 def grpo(rewards_N: Tensor, group_N: Tensor, epsilon: float = 1e-6, ddof: int = 1) -> Tensor:
@@ -176,13 +176,13 @@ def grpo(rewards_N: Tensor, group_N: Tensor, epsilon: float = 1e-6, ddof: int = 
     check_rewards(rewards_N, group_N)
     if ddof not in (0, 1):
         raise ValueError(f"ddof must be 0 or 1; got {ddof}.")
-    centred_N, size_N, row_N = _centred(rewards_N, group_N)
-    squares_N = _group_sum(centred_N**2, row_N)
+    centred_N, size_N, row_N = centred(rewards_N, group_N)
+    squares_N = group_sum(centred_N**2, row_N)
     std_N = (squares_N / (size_N - ddof).clamp(min=1)).sqrt()
     alone_N = size_N == 1
-    numerator_N = torch.where(alone_N, _statistics(rewards_N), centred_N)
+    numerator_N = torch.where(alone_N, in_double(rewards_N), centred_N)
     std_N = torch.where(alone_N, 1.0, std_N)
-    return _like(numerator_N / (std_N + epsilon), rewards_N)
+    return in_precision_of(numerator_N / (std_N + epsilon), rewards_N)
 
 
 # ---------------------------------------------------------------- polarity weights
@@ -323,7 +323,7 @@ def whiten(advantages_NT: Tensor, mask_NT: Tensor, epsilon: float = 1e-8) -> Ten
 # ---------------------------------------------------------------- helpers
 
 
-def _statistics(rewards_N: Tensor) -> Tensor:
+def in_double(rewards_N: Tensor) -> Tensor:
     """Rewards where group statistics are computed: on the CPU, in double precision.
 
     N is small, so this costs nothing, and it buys three things. Three rewards of 0.7 have a
@@ -333,25 +333,25 @@ def _statistics(rewards_N: Tensor) -> Tensor:
     return rewards_N.detach().to("cpu", torch.float64)
 
 
-def _like(advantages_N: Tensor, rewards_N: Tensor) -> Tensor:
+def in_precision_of(advantages_N: Tensor, rewards_N: Tensor) -> Tensor:
     """Back to the rewards' device and precision (whole-number rewards become floats)."""
     dtype = rewards_N.dtype if rewards_N.is_floating_point() else torch.get_default_dtype()
     return advantages_N.to(rewards_N.device, dtype)
 
 
 def _filled(rewards_N: Tensor, value: float) -> Tensor:
-    return _like(torch.full(rewards_N.shape, float(value), dtype=torch.float64), rewards_N)
+    return in_precision_of(torch.full(rewards_N.shape, float(value), dtype=torch.float64), rewards_N)
 
 
-def _group_sum(values_N: Tensor, row_N: Tensor) -> Tensor:
+def group_sum(values_N: Tensor, row_N: Tensor) -> Tensor:
     """[N] for each rollout, the sum of `values_N` over its group."""
     sums = torch.zeros(int(row_N.max()) + 1, dtype=values_N.dtype).index_add(0, row_N, values_N)
     return sums[row_N]
 
 
-def _centred(rewards_N: Tensor, group_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def centred(rewards_N: Tensor, group_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rewards minus their group's mean, the group's size, and the group as 0, 1, 2, ..."""
-    values_N = _statistics(rewards_N)
+    values_N = in_double(rewards_N)
     row_N = torch.unique(group_N.detach().cpu(), return_inverse=True)[1]
-    size_N = _group_sum(torch.ones_like(values_N), row_N)
-    return values_N - _group_sum(values_N, row_N) / size_N, size_N, row_N
+    size_N = group_sum(torch.ones_like(values_N), row_N)
+    return values_N - group_sum(values_N, row_N) / size_N, size_N, row_N

@@ -20,7 +20,7 @@ FORMAT = 1
 
 
 # What trains the policy instead of the truth: rewards.control_verdicts says what each does.
-VERDICT_CONTROLS = ("true", "tossed", "flipped", "leaky")
+VERDICT_CONTROLS = ("true", "tossed", "quarter_tossed", "flipped", "leaky")
 
 
 class ConfigError(ValueError):
@@ -80,6 +80,7 @@ class StartConfig:
     seed: int
     batch: int = 192  # texts per step
     rate: float = 3e-3  # peak learning rate, cosine to zero
+    mixture: tuple = ()  # ((source, weight), ...) of the last phase, in place of the corpus's own: a dial
 
     @property
     def identity(self) -> dict:
@@ -94,7 +95,7 @@ class StartConfig:
 class RunConfig:
     """Everything that decides a run's numbers."""
 
-    method: str  # a name in polarity_lib.methods
+    method: str  # a name that a paper offers
     world: str  # a name in polarity_lib.problems
     start: StartConfig
     seed: int
@@ -109,6 +110,7 @@ class RunConfig:
     grad_clip: float = 1.0  # 0 switches clipping off
     temperature: float = 1.0
     verdicts: str = "true"  # or a verifier that lies: see VERDICT_CONTROLS
+    stream: int = 0  # another number: the same start and problems, other sampling and another order
     matched_to: str = ""  # run whose update sizes are copied, or ""
     curve_every: int = 20
     curve_problems: int = 100
@@ -117,7 +119,7 @@ class RunConfig:
     final_samples: int = 64
     eval_temperature: float = 1.0
     checkpoint_every: int = 20
-    probes: tuple = ()  # names in polarity_lib.probes: further measurements after training
+    probes: tuple = ()  # names of probes, which papers offer: further measurements after training
 
     def __post_init__(self):
         choose("optimizer", self.optimizer, ("adamw", "sgd"))
@@ -167,7 +169,6 @@ class Scale:
     policy: str
     start_steps: int
     run: dict = field(default_factory=dict)  # RunConfig fields
-    long_factor: int = 3  # a long run is this many times `steps`
 
 
 SCALES = {

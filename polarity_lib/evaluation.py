@@ -4,11 +4,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from polarity_lib.config import RunConfig
 from polarity_lib.diagnostics import token_average
+from polarity_lib.engines import make_sampler
 from polarity_lib.policy import Policy
-from polarity_lib.problems import Problem
-from polarity_lib.rollouts import make_sampler
+from polarity_lib.problems import Problem, world_named
+from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import count_labels, verify
+
+PROBE_PROBLEMS = 100  # of the test split, for further measurements of a finished run
+PROBE_SAMPLES = 32
 
 
 def pass_at_k(samples: int, correct, k: int) -> np.ndarray:
@@ -87,6 +92,15 @@ def gather_counts(counts: pd.DataFrame, k: int) -> np.ndarray:
     """pass@k per problem from a stored count table."""
     samples = int(counts.samples.iloc[0])
     return pass_at_k(samples, counts.correct.to_numpy(), k)
+
+
+def sample_test(policy: Policy, config: RunConfig, label: str, problems: int = PROBE_PROBLEMS,
+                samples: int = PROBE_SAMPLES, times: int = 1) -> Rollouts:
+    """Judged answers to the first problems of the test split; `times` as many as asked for, or as the run's scale draws."""
+    chosen = world_named(config.world).draw("test", min(problems, config.final_problems), config.seed)
+    samples = min(samples, config.final_samples) * times
+    rollouts = make_sampler(policy).sample(chosen, samples, f"{config.seed}/probe/{label}")
+    return rollouts.but(verdicts=verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist()))
 
 
 @torch.no_grad()

@@ -1,22 +1,91 @@
-"""Experiments by name (`arms.py` holds them as data) and the one call that gets their runs.
+"""Experiments: which arms at which sizes, and the one call that gets their runs.
 
     arms = experiment("psr_nsr", scale="tiny", seeds=8)
     runs = train_or_load(arms)
 
-A finished run loads, an interrupted one continues, a missing one is
-computed. Two experiments that contain the same configuration share one run.
+An experiment is a function (scale, seed) -> {arm name: RunConfig}; the papers' folders hold them.
+A finished run loads, an interrupted one continues, a missing one is computed. Two
+experiments that contain the same configuration share one run.
 """
 
+import functools
 import json
 import time
 from dataclasses import dataclass, replace
+from typing import Callable
 
 import pandas as pd
 
-from polarity_lib.arms import EXPERIMENTS, FAMILIES, RATES_FILE, REPEATED_FAMILIES, TUNING_RATES, VALIDATION_SEEDS
-from polarity_lib.config import ConfigError, RunConfig, choose, scale_named
-from polarity_lib.results import RunFolder, load_published, published_root, say
+from polarity_lib.config import ConfigError, RunConfig, Scale, StartConfig, choose, scale_named
+from polarity_lib.methods import method_named
+from polarity_lib.problems import world_named
+from polarity_lib.registry import EXPERIMENTS
+from polarity_lib.results import ROOT, RunFolder, load_published, published_root, say
 from polarity_lib.training import train
+
+RATES_FILE = ROOT / "data" / "rates.json"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Its arms, how many seeds the committed study has, and which notebook reads it."""
+
+    arms: Callable[[Scale, int], dict[str, RunConfig]]
+    seeds: int
+    notebook: str
+    preview: bool = True  # part of `make study` without FULL=1
+
+
+def tuned_rate(method: str, setting: str = "") -> float:
+    """The frozen rate of a method's family, chosen on the validation seeds.
+
+    Args:
+        setting: "" for one update per batch, "/4" for four.
+    """
+    return float(rates_record()["rates"][method_named(method).family + setting])
+
+
+def world_rate(world: str, method: str) -> float:
+    """The rate of a method in a world, as `python -m polarity_lib tune` found it.
+
+    Raises:
+        ConfigError: it has not been tuned there.
+    """
+    try:
+        return float(rates_record()["worlds"][world][method]["rate"])
+    except KeyError:
+        raise ConfigError(f"{method} has no rate in world {world} yet: python -m polarity_lib tune {world} {method}") from None
+
+
+@functools.cache
+def rates_record() -> dict:
+    """data/rates.json: the rates, and the grids they were chosen from."""
+    return json.loads(RATES_FILE.read_text())
+
+
+def configure(scale: Scale, method: str, seed: int, world: str = "countdown3", start_steps: int | None = None,
+              corpus: str = "", options: dict | None = None, **fields) -> RunConfig:
+    """A configuration at a scale; only what differs from the scale's defaults is given."""
+    start = StartConfig(corpus or world_named(world).corpus, scale.policy, start_steps or scale.start_steps, seed)
+    fields = {"learning_rate": tuned_rate(method)} | scale.run | fields
+    config = RunConfig(
+        method=method, world=world, start=start, seed=seed,
+        options=tuple(sorted((options or {}).items())), **fields)
+    method_named(method, options)  # a misspelt name or option fails here
+    return config
+
+
+def in_world(scale: Scale, method: str, seed: int, world: str, **fields) -> RunConfig:
+    """A run by the world's protocol, which all papers share, at the method's own rate there."""
+    place = world_named(world)
+    sizes = unless_smoke(scale, **place.protocol) | {"minibatches": place.protocol["minibatches"]}
+    sizes |= {"learning_rate": 1e-5 if method == "base" else fields.get("learning_rate") or world_rate(world, method)}
+    return configure(scale, method, seed, world=world, **(unless_smoke(scale, start_steps=place.start_steps) | sizes | fields))
+
+
+def unless_smoke(scale: Scale, **fields) -> dict:
+    """Fields that an experiment sets at every scale but the tests' own."""
+    return {} if scale.policy == "smoke" else fields
 
 
 @dataclass(frozen=True)
@@ -61,9 +130,6 @@ def experiment(name: str, arms: str = "all", scale: str = "tiny", seeds: int = 1
             matched = next((c for c in known.values() if c.hash == config.matched_to), None)
             chosen.append(Arm(name, arm, config, scale, matched))
     return chosen
-
-
-# --- getting the runs -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -200,39 +266,3 @@ class Progress:
             self.last = now
             say(f"[{self.arm.experiment}] run {self.number}/{self.total} {self.arm.name} seed {self.arm.seed}: "
                 f"step {step}/{steps}, {left:.0f} s left in this run")
-
-
-# --- choosing the rates -----------------------------------------------------------
-
-
-def choose_rates(runs: Runs, families: dict[str, tuple[str, ...]] = FAMILIES) -> dict[str, float]:
-    """The rule, fixed before any run: per family, the rate with the highest mean
-    validation pass@1 at the last step, over the family's methods and both
-    validation seeds, among the rates at which no run has collapsed (fallen
-    below half of its base's validation pass@1). Ties go to the lower rate.
-    """
-    rows = runs.metrics[runs.metrics.metric == "validation/pass@1"].copy()
-    rows[["method", "rate"]] = rows.arm.str.split("/", expand=True)
-    ends = rows.sort_values("step").groupby(["method", "rate", "seed"]).value.agg(["first", "last"]).reset_index()
-    chosen = {}
-    for family, methods in families.items():
-        mine = ends[ends.method.isin(methods)]
-        stable = [r for r, g in mine.groupby("rate") if (g["last"] >= 0.5 * g["first"]).all()]
-        means = mine.groupby("rate")["last"].mean()
-        candidates = stable or [f"{min(TUNING_RATES):g}"]
-        chosen[family] = float(min(candidates, key=lambda r: (-means[r], float(r))))
-    return chosen
-
-
-def publish_rates() -> dict[str, float]:
-    """Run the tuning and write data/rates.json. Done once; later runs read the file."""
-    from polarity_lib.results import write_atomic
-
-    rates, used = {}, set()
-    for name, families in (("tuning", FAMILIES), ("tuning_repeated", REPEATED_FAMILIES)):
-        runs = train_or_load(experiment(name, seeds=len(VALIDATION_SEEDS)))
-        rates |= choose_rates(runs, families)
-        used |= {arm.config.hash for arm in runs.arms}
-    record = {"rule": " ".join(choose_rates.__doc__.split()), "rates": rates, "runs": sorted(used)}
-    write_atomic(RATES_FILE, (json.dumps(record, indent=1) + "\n").encode())
-    return rates

@@ -2,7 +2,6 @@
 
     token_weights     a method and some rollouts -> the weight of every token's gradient
     descent           a token loss on one softmax -> how each logit moves
-    mechanism_checks  the PSR/NSR paper's gradient analysis, re-derived by autograd (claim C12)
     expected_update   PSR and NSR averaged over every answer that could be drawn
     update_noise      the same from finite batches, where the two part
 
@@ -108,92 +107,11 @@ def entropy_ascent(logits_V: Tensor) -> Tensor:
     return logits_V.grad
 
 
-def equation_7(probs_V: Tensor, sampled: int) -> Tensor:
-    """PSR, linear in pi: pi_y (1 - pi_y) for the sampled token y, - pi_y pi_v for every other v."""
-    moved_V = -probs_V[sampled] * probs_V
-    moved_V[sampled] = probs_V[sampled] * (1 - probs_V[sampled])
-    return moved_V
-
-
-def equation_8(probs_V: Tensor, sampled: int) -> Tensor:
-    """NSR, linear in pi: the reverse of Equation 7."""
-    return -equation_7(probs_V, sampled)
-
-
-def unlikelihood_step(probs_V: Tensor, sampled: int) -> Tensor:
-    """Appendix B: - pi_y for the sampled token, + pi_y pi_v / (1 - pi_y) for the others."""
-    moved_V = probs_V[sampled] / (1 - probs_V[sampled]) * probs_V
-    moved_V[sampled] = -probs_V[sampled]
-    return moved_V
-
-
-def entropy_step(probs_V: Tensor) -> Tensor:
-    """Appendix B: - pi_v (log pi_v - sum_w pi_w log pi_w)."""
-    logs_V = probs_V.log()
-    return -probs_V * (logs_V - (probs_V * logs_V).sum())
-
-
-# ---------------------------------------------------------------- claim C12
-
-
 def random_cases(cases: int = 200, vocabulary: int = 8, seed: int = 0) -> list[tuple[Tensor, int]]:
     """(logits, sampled token) pairs, from flat to nearly certain distributions."""
     rng = np.random.default_rng(seed)
     scales = rng.uniform(0.2, 4.0, cases)
     return [(torch.from_numpy(s * rng.standard_normal(vocabulary)), int(rng.integers(vocabulary))) for s in scales]
-
-
-def _gradients(cases) -> dict[str, tuple[list, list]]:
-    """Formula against autograd, logit by logit."""
-    found: dict[str, tuple[list, list]] = {}
-
-    def add(name, formula_V, autograd_V):
-        theirs, ours = found.setdefault(name, ([], []))
-        theirs.extend(formula_V.tolist())
-        ours.extend(autograd_V.tolist())
-
-    for z, y in cases:
-        p = z.softmax(-1)
-        add("Eq. 7, PSR gradient, linear in pi", equation_7(p, y), descent(obj.probability_weighted, z, y, +1.0))
-        add("Eq. 8, NSR gradient, linear in pi", equation_8(p, y), descent(obj.probability_weighted, z, y, -1.0))
-        # The log form is the linear one without its factor pi_y.
-        add("PSR gradient, log pi", equation_7(p, y) / p[y], descent(obj.policy_gradient, z, y, +1.0))
-        add("NSR gradient, log pi", equation_8(p, y) / p[y], descent(obj.policy_gradient, z, y, -1.0))
-        add("released ratio loss at pi = pi_old is the log form",
-            equation_8(p, y) / p[y], descent(obj.ppo_clip, z, y, -1.0))
-        add("App. B, unlikelihood gradient", unlikelihood_step(p, y), descent(_unlikelihood_exact, z, y, -1.0))
-        add("App. B, entropy bonus gradient", entropy_step(p), entropy_ascent(z))
-    return found
-
-
-def _unlikelihood_exact(*tensors):
-    return obj.unlikelihood(*tensors, floor=1e-300)  # the released floor would zero the surest tokens
-
-
-def _after_a_step(cases, rate: float = 0.1) -> dict[str, tuple[list, list]]:
-    """What one NSR step of gradient descent on the logits has done."""
-    names = ("one step keeps the ranking of unsampled tokens", "one step gives the likeliest unsampled token most",
-             "log-odds of two unsampled tokens, linear in pi", "log-odds of two unsampled tokens, log pi",
-             "sampled token falls by 1 - pi, log pi")
-    found: dict[str, tuple[list, list]] = {name: ([], []) for name in names}
-    ranking, most, odds_linear, odds_log, penalty = (found[name] for name in names)
-    for z, y in cases:
-        p = z.softmax(-1)
-        others = [v for v in range(len(p)) if v != y]
-        v, w = others[0], others[1]
-        linear, log = (z + rate * descent(loss, z, y, -1.0) for loss in (obj.probability_weighted, obj.policy_gradient))
-        before, after = p[others], log.softmax(-1)[others]
-        ranking[0].append(1.0)
-        ranking[1].append(float(torch.equal(before.argsort(), after.argsort())))
-        most[0].append(1.0)
-        most[1].append(float((after - before).argmax() == before.argmax()))
-        odds_linear[0].append(float(rate * p[y] * (p[v] - p[w])))
-        odds_linear[1].append(float((linear[v] - linear[w]) - (z[v] - z[w])))
-        odds_log[0].append(float(rate * (p[v] - p[w])))
-        odds_log[1].append(float((log[v] - log[w]) - (z[v] - z[w])))
-        penalty[0].append(float(-rate * (1 - p[y])))
-        penalty[1].append(float(log[y] - z[y]))
-    return found
 
 
 def clip_gradient(ratios, advantage: float) -> np.ndarray:
@@ -203,36 +121,6 @@ def clip_gradient(ratios, advantage: float) -> np.ndarray:
     ones_NT = torch.ones_like(logprobs_NT).detach()
     obj.ppo_clip(logprobs_NT, -5.0 * ones_NT, advantage * ones_NT, ones_NT).sum().backward()
     return (logprobs_NT.grad[:, 0] != 0).double().numpy()
-
-
-def _clips() -> dict[str, tuple[list, list]]:
-    ratios = np.array([0.5, 0.7, 0.79, 0.81, 0.9, 1.0, 1.1, 1.19, 1.21, 1.3, 2.0])
-    holds = np.ones(len(ratios))
-    return {
-        "A = +1: only the upper clip binds": (holds, clip_gradient(ratios, +1.0) == (ratios < 1.2)),
-        "A = -1: only the lower clip binds": (holds, clip_gradient(ratios, -1.0) == (ratios > 0.8)),
-    }
-
-
-def mechanism_checks(tolerance: float = 1e-6, cases: int = 200, seed: int = 0) -> pd.DataFrame:
-    """Claim C12 in its parts: the paper's formulas against autograd on random distributions.
-
-    Returns:
-        One row per sub-test: `theirs` (what the formula says) and `ours` (what was
-        measured) at the place where the two differ most; 1.0 means "holds" in the
-        yes-or-no sub-tests. passed = |theirs - ours| <= tolerance everywhere.
-
-    Source: arXiv 2506.01347, Equations 7 and 8, Appendices A and B.
-    """
-    drawn = random_cases(cases, seed=seed)
-    rows = []
-    for name, (theirs, ours) in {**_gradients(drawn), **_after_a_step(drawn), **_clips()}.items():
-        theirs, ours = np.asarray(theirs, dtype=float), np.asarray(ours, dtype=float)
-        worst = int(np.abs(theirs - ours).argmax())
-        gap = abs(theirs[worst] - ours[worst])
-        rows.append({"subtest": name, "theirs": theirs[worst], "ours": ours[worst], "tolerance": tolerance,
-                     "passed": bool(gap <= tolerance)})
-    return pd.DataFrame(rows)
 
 
 # ---------------------------------------------------------------- a distribution and a batch

@@ -21,7 +21,6 @@ Padding may hold anything, also -inf and NaN: it is replaced before any
 arithmetic, since 0 * inf is NaN, in a gradient as in a value.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -57,8 +56,8 @@ def policy_gradient(logprobs_NT: Tensor, old_logprobs_NT: Tensor, advantages_NT:
         ValueError: shapes differ; the mask holds other numbers than 0 and 1; on a response
             token a log-probability is above 0 or NaN, or an advantage is not finite.
     """
-    logprobs_NT, _, advantages_NT, real_NT = _clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
-    return _on_tokens(-advantages_NT * logprobs_NT, real_NT)
+    logprobs_NT, _, advantages_NT, real_NT = clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
+    return on_tokens(-advantages_NT * logprobs_NT, real_NT)
 
 
 def ppo_clip(
@@ -85,13 +84,13 @@ def ppo_clip(
     """
     if dual_clip is not None and dual_clip <= 1:
         raise ValueError(f"dual_clip bounds the ratio from above and must exceed 1; got {dual_clip}.")
-    logprobs_NT, old_NT, advantages_NT, real_NT = _clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
+    logprobs_NT, old_NT, advantages_NT, real_NT = clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
     ratio_NT = _ratio(logprobs_NT, old_NT)
     loss_NT = _clipped(ratio_NT, advantages_NT, clip_low, clip_high)
     if dual_clip is not None:
         bounded_NT = torch.minimum(loss_NT, -dual_clip * advantages_NT)
         loss_NT = torch.where(advantages_NT < 0, bounded_NT, loss_NT)
-    return _on_tokens(loss_NT, real_NT)
+    return on_tokens(loss_NT, real_NT)
 
 
 def cispo(
@@ -114,9 +113,9 @@ def cispo(
 
     Args, returns, raises: as `policy_gradient`.
     """
-    logprobs_NT, old_NT, advantages_NT, real_NT = _clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
+    logprobs_NT, old_NT, advantages_NT, real_NT = clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
     weight_NT = _ratio(logprobs_NT, old_NT).clamp(1 - clip_low, 1 + clip_high).detach()
-    return _on_tokens(-weight_NT * advantages_NT * logprobs_NT, real_NT)
+    return on_tokens(-weight_NT * advantages_NT * logprobs_NT, real_NT)
 
 
 def gspo(
@@ -140,173 +139,12 @@ def gspo(
 
     Args, returns, raises: as `policy_gradient`.
     """
-    logprobs_NT, old_NT, advantages_NT, real_NT = _clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
+    logprobs_NT, old_NT, advantages_NT, real_NT = clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
     length_N1 = real_NT.sum(dim=1, keepdim=True).clamp(min=1)
     mean_log_ratio_N1 = (logprobs_NT - old_NT).sum(dim=1, keepdim=True) / length_N1
     sequence_ratio_N1 = mean_log_ratio_N1.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp().detach()
     ratio_NT = sequence_ratio_N1 * (logprobs_NT - logprobs_NT.detach()).exp()
-    return _on_tokens(_clipped(ratio_NT, advantages_NT, clip_low, clip_high), real_NT)
-
-
-def fork_tokens(
-    logprobs_NT: Tensor,
-    old_logprobs_NT: Tensor,
-    advantages_NT: Tensor,
-    mask_NT: Tensor,
-    entropies_NT: Tensor,
-    fraction: float = 0.2,
-    clip_low: float = 0.2,
-    clip_high: float = 0.28,
-) -> Tensor:
-    """DAPO on the tokens of highest entropy only, where an answer can fork.
-
-        n = response tokens given,   F = the ceil(fraction n) of highest entropy among all of them
-        loss = n / |F|  1[t in F]  max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high))
-
-    The factor makes `token_mean` divide by the selected tokens, as the released code does: with a
-    fifth of them, weights are 0 and 5. Fraction 1 is `ppo_clip`. Among equal entropies the first in
-    reading order are taken. The ranking is over the tokens *given*, so rows of other micro-batches
-    do not count, as in the released code.
-
-    Source: arXiv 2506.01939; repository Shenzhi-Wang/Beyond-the-80-20-Rule-RLVR. Whether the
-    paper's formula divides by all or by selected tokens is unverified.
-
-    Args, returns, raises: as `policy_gradient`, and
-        entropies_NT: [N, T] entropy of the current policy at each token, held constant.
-        fraction: in (0, 1].
-        ValueError also if fraction is outside (0, 1] or an entropy is negative or not finite.
-    """
-    _check_between("fraction", fraction, 0 < fraction <= 1, "(0, 1]")
-    loss_NT = ppo_clip(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT, clip_low, clip_high)
-    _same_shape(logprobs=logprobs_NT, entropies=entropies_NT)
-    real_NT = _real(mask_NT)
-    entropies_NT = _on_tokens(entropies_NT.detach(), real_NT)
-    if not ((entropies_NT >= -LOGPROB_TOLERANCE) & torch.isfinite(entropies_NT)).all():
-        raise ValueError("an entropy on a response token is negative, NaN or infinite.")
-    tokens = int(real_NT.sum())
-    # 0.07 * 100 is 7.000000000000001 in floating point, whose ceiling would be 8.
-    count = min(tokens, max(1, math.ceil(fraction * tokens - 1e-9)))
-    chosen_NT = _lowest(-entropies_NT, real_NT, count)
-    return _on_tokens(loss_NT * (tokens / max(count, 1)), chosen_NT)
-
-
-def lp_reg(
-    logprobs_NT: Tensor,
-    old_logprobs_NT: Tensor,
-    advantages_NT: Tensor,
-    mask_NT: Tensor,
-    old_top_logprobs_NT: Tensor,
-    old_kept_logmass_NT: Tensor,
-    rho: float = 0.01,
-    beta: float = 1.0,
-    kappa: float = 0.02,
-) -> Tensor:
-    """Lp-Reg: wrong answers may not punish away tokens that are rare but sensible.
-
-        proxy = pi_old / Z   where pi_old >= kappa max_v pi_old(v),   0 elsewhere
-                Z: the mass of the tokens kept
-        L     = the floor(rho n) lowest pi of the n tokens with A < 0; none if that is 1 or 0
-        S     = those of L with pi < proxy
-        loss  = -A r + beta k3(pi, proxy)                  in S
-                max(-A r, -A clip(r, 0, 10))               elsewhere
-
-    A token that the filter removed has proxy 0 and is never protected. rho = 0 is `ppo_clip` with
-    bounds 1 and 9. `k3` on the sampled token stands for a divergence over the vocabulary; as it is
-    held at 10, it stops pulling where pi is below about a fourteenth of the proxy.
-
-    Source: arXiv 2510.03222; repository CarlanLark/Lp-Reg-dev, which ranks within a micro-batch as
-    well. rho is 0.01 or 0.005, beta 1 and kappa 0.02 there; aggregation `token_mean`.
-
-    Args, returns, raises: as `policy_gradient`, and
-        old_top_logprobs_NT: [N, T] log max_v pi_old(v), from `filtered_mass`.
-        old_kept_logmass_NT: [N, T] log Z, from `filtered_mass` with the same kappa.
-        ValueError also if these are above 0, not finite, or the mass is below its largest part; if rho
-            is outside [0, 1], kappa outside (0, 1], or beta negative or not finite.
-    """
-    _check_between("rho", rho, 0 <= rho <= 1, "[0, 1]")
-    _check_between("beta", beta, 0 <= beta < math.inf, "[0, infinity)")
-    loss_NT = ppo_clip(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT, clip_low=1.0, clip_high=9.0)
-    logprobs_NT, old_NT, advantages_NT, real_NT = _clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
-    proxy_NT = _proxy(old_NT, old_top_logprobs_NT, old_kept_logmass_NT, real_NT, kappa)
-    punished_NT = real_NT & (advantages_NT < 0)
-    count = math.floor(rho * int(punished_NT.sum()) + 1e-9)
-    rare_NT = _lowest(logprobs_NT.detach(), punished_NT, count if count > 1 else 0)
-    protected_NT = rare_NT & (logprobs_NT.detach() < proxy_NT)
-    # Where A < 0 the bounds [0, 10] change nothing, since r is above 0 and max takes the larger
-    # loss: -A r is already there. k3 sees only S, so the proxy's -inf elsewhere reaches no gradient.
-    return loss_NT + beta * k3(logprobs_NT, proxy_NT, protected_NT)
-
-
-def filtered_mass(old_logprobs_NTV: Tensor, kappa: float = 0.02) -> tuple[Tensor, Tensor]:
-    """What `lp_reg` needs to know of the old policy's whole vocabulary, two numbers per token.
-
-        top = max_v log pi_old(v),   mass = log sum of pi_old(v) over v with pi_old(v) >= kappa e^top
-
-    Args:
-        old_logprobs_NTV: [N, T, V] (or any axes before V) log-probabilities of every token of the
-            vocabulary; -inf marks a token that cannot be drawn. Padding may hold NaN.
-        kappa: in (0, 1]; how much rarer than the likeliest token a kept one may be.
-
-    Returns:
-        (top_NT, mass_NT), constants.
-
-    Raises:
-        ValueError: no vocabulary axis, a log-probability above 0, or kappa is outside (0, 1].
-    """
-    _check_between("kappa", kappa, 0 < kappa <= 1, "(0, 1]")
-    if old_logprobs_NTV.ndim == 0 or old_logprobs_NTV.shape[-1] == 0:
-        raise ValueError(f"log-probabilities need a vocabulary axis at the end; got {list(old_logprobs_NTV.shape)}.")
-    old_NTV = old_logprobs_NTV.detach()
-    if (old_NTV > LOGPROB_TOLERANCE).any():
-        raise ValueError("a log-probability is above 0: were logits passed instead?")
-    top_NT = old_NTV.amax(dim=-1)
-    kept_NTV = old_NTV >= math.log(kappa) + top_NT[..., None]
-    return top_NT, old_NTV.masked_fill(~kept_NTV, -math.inf).logsumexp(dim=-1)
-
-
-def probability_weighted(
-    logprobs_NT: Tensor, old_logprobs_NT: Tensor, advantages_NT: Tensor, mask_NT: Tensor
-) -> Tensor:
-    """The PSR/NSR paper's literal objective, linear in the token's probability.
-
-        loss_nt = - A_nt pi(y_nt),     gradient  - A pi grad log pi
-
-    Compared with `policy_gradient`, tokens that the model thought unlikely weigh little. The
-    released code does not run this: its ratio divides by pi_old and removes the factor pi.
-
-    Source: arXiv 2506.01347, Equations 7 and 8.
-
-    Args, returns, raises: as `policy_gradient`.
-    """
-    logprobs_NT, _, advantages_NT, real_NT = _clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
-    return _on_tokens(-advantages_NT * logprobs_NT.exp(), real_NT)
-
-
-def unlikelihood(
-    logprobs_NT: Tensor,
-    old_logprobs_NT: Tensor,
-    advantages_NT: Tensor,
-    mask_NT: Tensor,
-    floor: float = 1e-5,
-) -> Tensor:
-    """Raise 1 - pi of wrong tokens instead of lowering log pi.
-
-        A > 0:   loss = - A log pi
-        A < 0:   loss = - |A| log max(1 - pi, floor)
-
-    The opposite emphasis of NSR: a confident token in a wrong answer is hit hardest.
-
-    Source: arXiv 1908.04319; compared with NSR in arXiv 2506.01347, Appendix B.
-
-    Args, returns, raises: as `policy_gradient`, and
-        floor: keeps log(1 - pi) finite, as in the released unlikelihood code. Tokens more
-            certain than 1 - floor get no gradient.
-    """
-    logprobs_NT, _, advantages_NT, real_NT = _clean(logprobs_NT, old_logprobs_NT, advantages_NT, mask_NT)
-    remaining_NT = -torch.expm1(logprobs_NT)  # 1 - pi, exact also where pi is nearly 1
-    negative_NT = -advantages_NT.abs() * remaining_NT.clamp(min=floor).log()
-    positive_NT = -advantages_NT * logprobs_NT
-    return _on_tokens(torch.where(advantages_NT < 0, negative_NT, positive_NT), real_NT)
+    return on_tokens(_clipped(ratio_NT, advantages_NT, clip_low, clip_high), real_NT)
 
 
 # ---------------------------------------------------------------- added terms
@@ -332,12 +170,12 @@ def k3(logprobs_NT: Tensor, reference_logprobs_NT: Tensor, mask_NT: Tensor | Non
     Raises:
         ValueError: shapes differ.
     """
-    _same_shape(logprobs=logprobs_NT, reference_logprobs=reference_logprobs_NT)
+    same_shape(logprobs=logprobs_NT, reference_logprobs=reference_logprobs_NT)
     difference_NT = reference_logprobs_NT.detach() - logprobs_NT
     if mask_NT is not None:
-        _same_shape(logprobs=logprobs_NT, mask=mask_NT)
+        same_shape(logprobs=logprobs_NT, mask=mask_NT)
         real_NT = mask_NT > 0
-        difference_NT = _on_tokens(reference_logprobs_NT.detach(), real_NT) - _on_tokens(logprobs_NT, real_NT)
+        difference_NT = on_tokens(reference_logprobs_NT.detach(), real_NT) - on_tokens(logprobs_NT, real_NT)
     difference_NT = difference_NT.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return (torch.expm1(difference_NT) - difference_NT).clamp(-10, 10)
 
@@ -496,57 +334,10 @@ def token_sum_over_constant(loss_NT: Tensor, mask_NT: Tensor, counts: BatchCount
     return _divided(_total(loss_NT, mask_NT), counts.rollouts * counts.max_new_tokens)
 
 
-# ---------------------------------------------------------------- the whole idea in one function
-
-
-def polarity_loss(
-    logprobs_NT: Tensor,
-    advantages_N: Tensor,
-    mask_NT: Tensor,
-    num_tokens: int,
-    positive_weight: float = 1.0,
-    negative_weight: float = 1.0,
-) -> Tensor:
-    """REINFORCE with one weight per polarity (ours; no released PSR or NSR divides like this).
-
-    Writing w_n for the weight that the sign of A_n selects,
-
-        loss = -1/M  sum_n  w_n A_n  sum_t  mask_nt log pi(y_nt | x_n, y_n<t)
-
-    Weights (1, 1) give REINFORCE, (1, 0) learning from positive rollouts only,
-    (0, 1) learning from negative rollouts only.
-
-    Args:
-        logprobs_NT: [N, T] log-probability of each sampled token under the
-            policy being trained; the only input that carries a gradient.
-        advantages_N: [N] advantage of each rollout, held constant.
-        mask_NT: [N, T] 1 on response tokens, 0 on padding.
-        num_tokens: M, the response tokens of *both* polarities. Counting only
-            the kept polarity would enlarge its step whenever it is rare, and
-            (1, 0) and (0, 1) would no longer add up to (1, 1).
-        positive_weight: weight where the advantage is above zero.
-        negative_weight: weight where the advantage is below zero.
-
-    Returns:
-        Scalar loss. Its value is not a measure of progress (it hovers around
-        zero when advantages are centred); its gradient is what matters.
-
-    Raises:
-        ValueError: shapes do not fit, or as `policy_gradient`.
-    """
-    if advantages_N.shape != logprobs_NT.shape[:1]:
-        raise ValueError(
-            f"advantages {list(advantages_N.shape)} must be [N] for log-probabilities {list(logprobs_NT.shape)}."
-        )
-    signal_N = torch.where(advantages_N > 0, positive_weight * advantages_N, negative_weight * advantages_N)
-    signal_NT = signal_N[:, None].expand_as(logprobs_NT)
-    return policy_gradient(logprobs_NT, logprobs_NT, signal_NT, mask_NT).sum() / num_tokens
-
-
 # ---------------------------------------------------------------- helpers
 
 
-def _same_shape(**tensors: Tensor) -> None:
+def same_shape(**tensors: Tensor) -> None:
     """ValueError naming every shape unless all are equal and [N, T]."""
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     first = next(iter(shapes.values()))
@@ -555,27 +346,27 @@ def _same_shape(**tensors: Tensor) -> None:
         raise ValueError(f"all must have one shape [N, T]; got {told}.")
 
 
-def _on_tokens(values_NT: Tensor, real_NT: Tensor) -> Tensor:
+def on_tokens(values_NT: Tensor, real_NT: Tensor) -> Tensor:
     """Zero on padding. `where`, not a product: 0 * inf is NaN."""
     return torch.where(real_NT, values_NT, torch.zeros_like(values_NT))
 
 
-def _real(mask_NT: Tensor) -> Tensor:
+def real_tokens(mask_NT: Tensor) -> Tensor:
     real_NT = mask_NT > 0
     if mask_NT.dtype != torch.bool and not (mask_NT == real_NT).all():
         raise ValueError("a mask holds 0 and 1 only; put token weights into the advantages.")
     return real_NT
 
 
-def _clean(
+def clean(
     logprobs_NT: Tensor, old_logprobs_NT: Tensor, advantages_NT: Tensor, mask_NT: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Check the four inputs of a token loss; constants detached, padding replaced by zero."""
-    _same_shape(logprobs=logprobs_NT, old_logprobs=old_logprobs_NT, advantages=advantages_NT, mask=mask_NT)
-    real_NT = _real(mask_NT)
-    logprobs_NT = _on_tokens(logprobs_NT, real_NT)
-    old_NT = _on_tokens(old_logprobs_NT.detach(), real_NT)
-    advantages_NT = _on_tokens(advantages_NT.detach(), real_NT).to(logprobs_NT.dtype)
+    same_shape(logprobs=logprobs_NT, old_logprobs=old_logprobs_NT, advantages=advantages_NT, mask=mask_NT)
+    real_NT = real_tokens(mask_NT)
+    logprobs_NT = on_tokens(logprobs_NT, real_NT)
+    old_NT = on_tokens(old_logprobs_NT.detach(), real_NT)
+    advantages_NT = on_tokens(advantages_NT.detach(), real_NT).to(logprobs_NT.dtype)
     for name, values_NT in (("log-probability", logprobs_NT), ("old log-probability", old_NT)):
         # Written as "not below", so that NaN is refused too.
         wrong_NT = ~(values_NT.detach() <= LOGPROB_TOLERANCE)
@@ -597,36 +388,10 @@ def _clipped(ratio_NT: Tensor, advantages_NT: Tensor, clip_low: float, clip_high
     return torch.maximum(-advantages_NT * ratio_NT, -advantages_NT * clipped_NT)
 
 
-def _check_between(name: str, value: float, inside: bool, interval: str) -> None:
-    if not inside:
-        raise ValueError(f"{name} must be in {interval}; got {value}.")
-
-
-def _lowest(values_NT: Tensor, candidates_NT: Tensor, count: int) -> Tensor:
-    """[N, T] bool: the `count` lowest values of all candidates; among equals the first in reading order."""
-    chosen = torch.zeros(int(candidates_NT.sum()), dtype=torch.bool, device=values_NT.device)
-    chosen[values_NT[candidates_NT].argsort(stable=True)[:count]] = True
-    return torch.zeros_like(candidates_NT).masked_scatter(candidates_NT, chosen)
-
-
-def _proxy(old_NT: Tensor, top_NT: Tensor, mass_NT: Tensor, real_NT: Tensor, kappa: float) -> Tensor:
-    """[N, T] log-probability of each sampled token under Lp-Reg's filtered old policy; -inf if filtered out."""
-    _check_between("kappa", kappa, 0 < kappa <= 1, "(0, 1]")
-    _same_shape(old_logprobs=old_NT, old_top_logprobs=top_NT, old_kept_logmass=mass_NT)
-    top_NT, mass_NT = (_on_tokens(x_NT.detach(), real_NT) for x_NT in (top_NT, mass_NT))
-    for name, values_NT in (("top log-probability", top_NT), ("kept log-mass", mass_NT)):
-        if not ((values_NT <= LOGPROB_TOLERANCE) & torch.isfinite(values_NT)).all():
-            raise ValueError(f"an old {name} on a response token is above 0, NaN or infinite.")
-    if (mass_NT < top_NT - LOGPROB_TOLERANCE).any():
-        raise ValueError("a kept log-mass is below the top log-probability, which is part of it: are they exchanged?")
-    kept_NT = old_NT >= math.log(kappa) + top_NT
-    return torch.where(kept_NT, old_NT - mass_NT, -math.inf)
-
-
 def _checked(loss_NT: Tensor, mask_NT: Tensor) -> tuple[Tensor, Tensor]:
-    _same_shape(loss=loss_NT, mask=mask_NT)
-    real_NT = _real(mask_NT)
-    return _on_tokens(loss_NT, real_NT), real_NT
+    same_shape(loss=loss_NT, mask=mask_NT)
+    real_NT = real_tokens(mask_NT)
+    return on_tokens(loss_NT, real_NT), real_NT
 
 
 def _total(loss_NT: Tensor, mask_NT: Tensor) -> Tensor:

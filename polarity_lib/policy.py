@@ -6,6 +6,7 @@ Tiny policies are made here: a Llama-shaped causal model over a vocabulary of
 of the hub works too, by name, with LoRA where wanted.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -223,3 +224,17 @@ def token_distributions(model, hidden_MC: Tensor, temperature: float = 1.0) -> T
     """
     head = (model.get_base_model() if hasattr(model, "get_base_model") else model).lm_head
     return (head(hidden_MC).float() / temperature).log_softmax(-1)
+
+
+@contextlib.contextmanager
+def one_thread(device: str):
+    """Sums over threads depend on their number: one thread makes a seed's numbers the same
+    whether runs go alone or side by side, and two such runs use two cores better than one
+    run with two threads."""
+    threads = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

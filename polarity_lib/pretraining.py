@@ -1,12 +1,11 @@
 """Base policies made from scratch: a supervised warm start, cached.
 
-Three kinds of text, all from the pretrain split only:
+A corpus is a mixture of *sources* by weight, in one or two phases, so that what a base already knows, and
+how reliably, is a dial. Texts come from the pretrain split only. Sources of the chain worlds:
 
-    countdown      correct expressions for three and four digits
-    chain_cold     correct step-by-step traces (a cold start)
-    chain_zero     mixed formats, part of them without work (a zero-RL start)
-    chain_latent   worked answers first, then 19 of 20 at once and 1 of 20 worked out:
-                   a skill the policy has and seldom uses (claim C11)
+    worked    step by step, right      checked   each step done twice      direct    the answer at once
+
+and of countdown: correct expressions for three and four digits.
 
 Errors of the base policy come from limited training, not from errors planted
 in the text: a policy taught errors samples them on purpose, its greedy
@@ -14,37 +13,51 @@ answer is far better than its samples, and whatever sharpens wins by
 construction.
 """
 
-import functools
 import math
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import torch
 
 from polarity_lib.config import StartConfig, choose, derive_seed
-from polarity_lib.policy import Policy, build_policy, hidden_states, pack
+from polarity_lib.policy import Policy, build_policy, hidden_states, one_thread, pack
 from polarity_lib.problems import chain, countdown
 from polarity_lib.results import Damaged, RunFolder, clear_storage_errors, load_tensors, runs_root, save_tensors, say
 
 CHECKPOINT_EVERY = 20  # steps
 
-_chain = functools.partial(functools.partial, chain.write_examples)
-_latent = functools.partial(_chain, levels=(2, 3, 4), high=20)
+@dataclass(frozen=True)
+class Corpus:
+    """Phases of the warm start: (share of the steps at which it ends, {source: weight}); who writes; which problems."""
 
-# Each corpus is one or more phases: (share of the steps at which it ends, who writes it).
-CORPORA: dict[str, list[tuple[float, Callable]]] = {
-    "countdown": [(1.0, countdown.write_examples)],
-    "chain_cold": [(1.0, _chain(styles={"worked": 1.0}))],
-    "chain_zero": [(1.0, _chain(styles={"worked": 0.5, "checked": 0.2, "direct": 0.3}))],
-    "chain_latent": [(0.6, _latent(styles={"worked": 1.0})), (1.0, _latent(styles={"direct": 0.95, "worked": 0.05}))],
+    phases: tuple[tuple[float, dict[str, float]], ...]
+    write: Callable = chain.write_examples
+    problems: dict = field(default_factory=dict)  # levels and operands
+
+
+LEARNED = (0.6, {"worked": 1.0})  # a first phase in which the accurate way is learned well
+CORPORA: dict[str, Corpus] = {
+    "countdown": Corpus(((1.0, {}),), countdown.write_examples),
+    "chain_cold": Corpus(((1.0, {"worked": 1.0}),)),
+    "chain_zero": Corpus(((1.0, {"worked": 0.5, "checked": 0.2, "direct": 0.3}),)),
+    "chain_latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
+    "latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
+    "rare": Corpus((LEARNED, (1.0, {"direct": 0.985, "worked": 0.015})), problems={"levels": (3, 4, 5, 6), "high": 20}),
+    "mix": Corpus(((1.0, {"worked": 0.2, "checked": 0.1, "direct": 0.7}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
+    "strong": Corpus(((1.0, {"worked": 0.35, "checked": 0.2, "direct": 0.45}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
 }
 
 
-def _writer(corpus: str, share: float) -> Callable:
-    """Who writes the texts at a share (0 to 1) of the warm start."""
-    return next(write for end, write in CORPORA[corpus] if share < end)
+def write_texts(start: StartConfig, step: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """The (prompt, answer) pairs of one step of a warm start."""
+    corpus = CORPORA[start.corpus]
+    last = len(corpus.phases) - 1
+    phase = next(i for i, (end, _) in enumerate(corpus.phases) if step / start.steps < end)
+    sources = dict(start.mixture) if start.mixture and phase == last else corpus.phases[phase][1]
+    return corpus.write(start.batch, rng, **({"styles": sources} if sources else {}), **corpus.problems)
 
 
 def _pack_texts(policy: Policy, pairs: list[tuple[str, str]]):
@@ -84,7 +97,7 @@ def warm_start(start: StartConfig, folder: RunFolder, device: str = "cpu") -> Po
         say(f"base policy {start.name}: continues at step {first} of {start.steps}")
     began = time.monotonic()
     for step in range(first, start.steps):
-        packed = _pack_texts(policy, _writer(start.corpus, step / start.steps)(start.batch, rng))
+        packed = _pack_texts(policy, write_texts(start, step, rng))
         for group in optimizer.param_groups:
             group["lr"] = _rate(step, start)
         logits_MV = model.lm_head(hidden_states(model, packed))
@@ -121,7 +134,8 @@ def base_policy(start: StartConfig, device: str = "cpu", root: Path | None = Non
                 return policy
             except Damaged as error:
                 say(f"{error}; the base policy is made again")
-        policy = warm_start(start, folder, device)
+        with one_thread(device):  # whoever asks: a notebook's kernel has more threads, and would make other weights
+            policy = warm_start(start, folder, device)
         with clear_storage_errors(folder.path):
             policy.save(folder.path / "hf")
         save_tensors(path, {k: v.cpu() for k, v in policy.model.state_dict().items()})

@@ -2,6 +2,7 @@
 
     data/runs/<name>/
         config.json      the run's identity
+        record.json      when, where and from which commit it was made
         checkpoint.pt    latest state, one checksummed file
         metrics.jsonl    a line per step, for watching; never read back
         *.parquet        the finished tables
@@ -13,17 +14,19 @@ checksum does not fit is reported and that run alone is redone.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import io
 import json
 import os
+import pickle
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 
 ROOT = Path(os.environ.get("POLARITY_ROOT", Path(__file__).resolve().parent.parent))
 
@@ -46,37 +49,56 @@ def runs_root() -> Path:
     return Path(os.environ.get("POLARITY_RUNS", ROOT / "data" / "runs"))
 
 
+REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "permission was denied",
+    errno.EPERM: "permission was denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a part of the path is not a folder",
+    errno.EEXIST: "something that is no folder is in its place",
+    errno.ENOENT: "nothing can be made there",
+    errno.EISDIR: "a folder is in its place",
+    errno.ENAMETOOLONG: "a name in it is too long",
+    errno.ELOOP: "it leads round in a circle of links",
+    errno.EIO: "the disk reports an error",
+}
+
+
 @contextlib.contextmanager
 def clear_storage_errors(path: Path):
-    """A full disk or a missing permission becomes one line a person can act on."""
+    """Whatever a disk or a path refuses becomes one line a person can act on."""
     try:
         yield
     except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full",
-            errno.EDQUOT: "the disk quota is used up",
-            errno.EACCES: "permission was denied",
-            errno.EPERM: "permission was denied",
-            errno.EROFS: "the file system is read-only",
-            errno.ENOTDIR: "a part of the path is not a folder",
-        }
-        if error.errno not in reasons:
+        if isinstance(error, StorageError) or error.errno not in REASONS:
             raise
         raise StorageError(
-            f"Cannot write {path}: {reasons[error.errno]}. Nothing half-written was left; "
+            f"Cannot write {path}: {REASONS[error.errno]}. Nothing half-written was left; "
             "free some space or set POLARITY_RUNS to another folder, then run the same command."
         ) from None
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        StorageError: the place refuses.
+    """
+    with clear_storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a whole file or nothing.
 
     Raises:
-        StorageError: full disk, missing permission, read-only file system.
+        StorageError: full disk, missing permission, read-only file system, no folder there.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    make_folder(path.parent)
     with clear_storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(part, "wb") as file:
                 file.write(data)
@@ -101,15 +123,18 @@ def save_tensors(path: Path, payload) -> None:
 
 
 def load_tensors(path: Path):
-    """Read what `save_tensors` wrote.
+    """Read what `save_tensors` wrote: tensors, numbers, texts, and lists and dicts of those. Nothing in it is executed.
 
     Raises:
-        Damaged: the checksum does not fit.
+        Damaged: the checksum does not fit, or something else is in it.
     """
     raw = path.read_bytes()
     if checksum(raw[64:]).encode() != raw[:64]:
         raise Damaged(f"{path} is damaged (its checksum does not fit)")
-    return torch.load(io.BytesIO(raw[64:]), weights_only=False)
+    try:
+        return torch.load(io.BytesIO(raw[64:]), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise Damaged(f"{path} holds something else than tensors and numbers ({str(error).splitlines()[0]})") from None
 
 
 class RunFolder:
@@ -118,34 +143,43 @@ class RunFolder:
     def __init__(self, name: str, identity: dict, root: Path | None = None):
         self.path = Path(root or runs_root()) / name
         self.identity = identity
-        self._metrics = None
 
     @contextlib.contextmanager
     def lock(self):
         """Hold the folder while computing; a second process waits here.
 
-        The operating system drops the lock when its holder dies, however it dies; what it left
+        The operating system drops the lock when its holder dies, however it dies (on file systems without
+        such locks filelock writes a file and looks whether its writer lives); what a holder left
         half-written is swept up by the next one.
         """
+        make_folder(self.path)
+        lock = FileLock(self.path / ".lock", thread_local=False)
         with clear_storage_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / ".lock", "w")
-        with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock.acquire(blocking=False)
+            except Timeout:
                 say(f"{self.path.name}: another process computes this run; waiting for it")
-                fcntl.flock(file, fcntl.LOCK_EX)
+                lock.acquire()
+        try:
             for part in self.path.glob(".*.part"):  # what a kill in the middle of a write left
                 part.unlink(missing_ok=True)
             yield self
+        finally:
+            lock.release()
 
     # --- while running ------------------------------------------------------
 
-    def begin(self) -> None:
-        """Write the identity."""
+    def begin(self, record: dict | None = None) -> None:
+        """Write the identity and, at a run's first step, where and when it was made."""
         text = json.dumps(self.identity, indent=1, sort_keys=True)
         write_atomic(self.path / "config.json", text.encode())
+        if record is not None:
+            write_atomic(self.path / "record.json", json.dumps(record, indent=1).encode())
+
+    def record(self) -> dict:
+        """What `begin` was told; empty for runs made before records were kept."""
+        path = self.path / "record.json"
+        return json.loads(path.read_text()) if path.exists() else {}
 
     def save_checkpoint(self, payload) -> None:
         """Replace the checkpoint, atomically."""
@@ -225,3 +259,15 @@ def load_published(experiment: str, table: str) -> pd.DataFrame | None:
 def without_timings(table: pd.DataFrame) -> pd.DataFrame:
     """Drop what may differ between two identical runs."""
     return table[~table.metric.str.startswith("timing.")].reset_index(drop=True)
+
+
+def current_commit() -> str:
+    """The commit of this checkout, "+" behind it if files differ from it; "unknown" outside git."""
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -63,6 +63,7 @@ def control_verdicts(rollouts: Rollouts, kind: str, seed) -> Rollouts:
     tossed    the batch's verdicts shuffled among its rows: as many rights as
               before, on random rows, so anything still learned is not
               learned from correctness
+    quarter_tossed  the same within a random quarter of the rows: a known handicap
     leaky     right as soon as the true answer stands anywhere in the text, cut off or not:
               a verifier that can be hacked by writing many numbers
 
@@ -78,7 +79,10 @@ def control_verdicts(rollouts: Rollouts, kind: str, seed) -> Rollouts:
     elif kind == "leaky":
         right = np.array([answer_stands_anywhere(p.gold, text) for p, text in zip(rollouts.problems, rollouts.texts)])
     else:
-        right = np.random.default_rng(derive_seed(seed, "tossed")).permutation(right)
+        rng = np.random.default_rng(derive_seed(seed, "tossed"))
+        rows = rng.permutation(len(right))[: len(right) // 4] if kind == "quarter_tossed" else np.arange(len(right))
+        right = right.copy()
+        right[rows] = rng.permutation(right[rows])
     verdicts = [
         dataclasses.replace(v, label="correct" if r else "wrong", reason=f"{kind} verdict; truly {v.label}")
         for v, r in zip(rollouts.verdicts, torch.from_numpy(right).tolist())

@@ -7,7 +7,6 @@ that was never interrupted: every random draw has its own label (config.derive_s
 so there is no generator state to lose.
 """
 
-import contextlib
 import copy
 import functools
 import time
@@ -21,16 +20,18 @@ from torch import Tensor
 from polarity_lib import diagnostics
 from polarity_lib.config import RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
+from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, sampler_gap
 from polarity_lib.methods import Method, Progress, method_named
 from polarity_lib.objectives import BatchCounts
-from polarity_lib.policy import Packed, Policy, hidden_states, pack, token_distributions, token_logprobs
+from polarity_lib.policy import Packed, Policy, hidden_states, one_thread, pack, token_distributions, token_logprobs
 from polarity_lib.pretraining import base_policy
-from polarity_lib.probes import PROBES
 from polarity_lib.problems import Problem, world_named
+from polarity_lib.provenance import provenance
+from polarity_lib.registry import PROBES
 from polarity_lib.results import RunFolder, say
 from polarity_lib.rewards import control_verdicts
-from polarity_lib.rollouts import Rollouts, make_sampler
+from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import verify
 
 LONG_BUNDLE = 320  # positions; a group longer than this is laid out as several bundles, each with the prompt
@@ -48,7 +49,7 @@ class ProblemStream:
     """
 
     pool: list[Problem]
-    seed: int
+    seed: int | str
     position: int = 0
 
     def take(self, count: int) -> list[Problem]:
@@ -61,7 +62,7 @@ class ProblemStream:
 
 
 @functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, size: int) -> np.ndarray:
+def _order(seed: int | str, epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng(derive_seed("order", seed, epoch)).permutation(size)
 
 
@@ -81,6 +82,7 @@ class Run:
     window: list[dict] = field(default_factory=list)  # step metrics since the last curve point
     norms: list[float] = field(default_factory=list)  # update length of every step
     samples: list[dict] = field(default_factory=list)  # readable rollouts
+    seconds: float = 0.0  # spent so far, by all processes that worked on it
 
     def log(self, metrics: dict[str, float]) -> None:
         self.rows += [{"step": self.step, "metric": k, "value": float(v)} for k, v in metrics.items()]
@@ -97,7 +99,7 @@ class Run:
     def state(self) -> dict:
         return {
             "step": self.step, "rows": self.rows, "samples": self.samples,
-            "window": self.window, "norms": self.norms,
+            "window": self.window, "norms": self.norms, "seconds": self.seconds,
             "position": self.stream.position, "model": self.policy.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "critic": self.critic.state() if self.critic else None,
@@ -105,7 +107,7 @@ class Run:
 
     def restore(self, state: dict) -> None:
         self.step, self.rows, self.samples = state["step"], state["rows"], state["samples"]
-        self.window, self.norms = state["window"], state["norms"]
+        self.window, self.norms, self.seconds = state["window"], state["norms"], state.get("seconds", 0.0)
         self.stream.position = state["position"]
         self.policy.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -132,7 +134,7 @@ def prepare(config: RunConfig, device: str) -> Run:
         optimizer = torch.optim.SGD(parameters, lr=config.learning_rate)
     else:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0, fused=True)
-    run = Run(config, method, policy, optimizer, ProblemStream(pool, config.seed))
+    run = Run(config, method, policy, optimizer, ProblemStream(pool, stream_of(config)))
     if "values" in method.needs:
         width = policy.model.config.hidden_size
         # The paper's critic learns at ten times the policy's rate.
@@ -140,6 +142,11 @@ def prepare(config: RunConfig, device: str) -> Run:
     if "reference_logprobs" in method.needs:
         run.reference = copy.deepcopy(policy.model).requires_grad_(False)
     return run
+
+
+def stream_of(config: RunConfig) -> int | str:
+    """What names a run's own luck: its seed, or a twin's seed and stream."""
+    return f"{config.seed}.{config.stream}" if config.stream else config.seed
 
 
 def train(config: RunConfig, folder: RunFolder, device: str | None = None,
@@ -165,8 +172,8 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         if saved:
             run.restore(saved)
             say(f"{config.name}: continues at step {run.step} of {config.steps}")
-        folder.begin()
-        first, began = run.step, time.monotonic()
+        folder.begin(provenance(run.policy.model, device) if not saved else None)
+        first, began, before = run.step, time.monotonic(), run.seconds
         while run.step < config.steps:
             if run.step % config.curve_every == 0:
                 run.log_window()
@@ -177,6 +184,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
             run.norms.append(metrics["update/norm"])
             folder.watch({"step": run.step, **metrics})
             run.step += 1
+            run.seconds = before + time.monotonic() - began
             if run.step % config.checkpoint_every == 0:
                 folder.save_checkpoint(run.state())
             if watch:
@@ -185,7 +193,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         run.log_window()
         run.log(curve(run))
         final, problems = final_evaluation(run)
-        run.log(final)
+        run.log(final | {"timing.run": before + time.monotonic() - began})
         tables = {
             "updates": pd.DataFrame({"step": range(len(run.norms)), "norm": run.norms}),
             "metrics": pd.DataFrame(run.rows),
@@ -201,7 +209,7 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     config, method = run.config, run.method
     clock = {"start": time.monotonic()}
     sampler = make_sampler(run.policy, temperature=config.temperature)
-    label = f"{config.seed}/train/{run.step}"
+    label = f"{stream_of(config)}/train/{run.step}"
     rollouts = method.collect(sampler, run.stream, config.prompts_per_step, config.rollouts_per_prompt, label)
     clock["sampled"] = time.monotonic()
     if not rollouts.verdicts:  # a method that chooses what it keeps has judged already
@@ -215,6 +223,7 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     advantages_NT = advantages_NT * keep_N[:, None]
 
     metrics = diagnostics.describe_rollouts(rollouts)
+    metrics["train/paid"] = float(judged.correct_N.float().mean())  # what the training's own verifier calls right
     metrics |= diagnostics.describe_advantages(advantages_NT, rollouts.mask_NT, rollouts.correct_N)
     metrics |= update(run, judged, advantages_NT, keep_N, update_size)
     if run.critic:
@@ -403,17 +412,3 @@ def readable(step: int, rollouts: Rollouts, advantages_NT: Tensor) -> list[dict]
                          "reason": verdict.reason, "tokens": int(rollouts.mask_NT[i].sum()),
                          "advantage": float(advantages_NT[i, 0])})
     return rows
-
-
-@contextlib.contextmanager
-def one_thread(device: str):
-    """Sums over threads depend on their number: one thread makes a seed's numbers the same
-    whether runs go alone or side by side, and two such runs use two cores better than one
-    run with two threads."""
-    threads = torch.get_num_threads()
-    if device == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -5,16 +5,25 @@ No test reads or writes data/runs.
 
 import pytest
 import torch
+from gradients import G, P, with_verdicts
 from hypothesis import settings
 
+from polarity_lib import training
 from polarity_lib.config import RunConfig, StartConfig
+from polarity_lib.engines import make_sampler
+from polarity_lib.methods import Progress, method_named
 from polarity_lib.pretraining import base_policy
+from polarity_lib.problems import world_named
+
+pytest.register_assert_rewrite("made_up_runs", "token_losses")  # helpers that assert
 
 settings.register_profile("machines differ in speed", deadline=None)
 settings.load_profile("machines differ in speed")
 
 # Ten seconds of training; about one sampled answer in ten is right, so groups are mixed.
 START = StartConfig("countdown", "smoke", steps=300, seed=0, batch=64)
+
+BABBLE = StartConfig("chain_zero", "smoke", 2, 0, batch=4)  # its policy babbles; that is enough for many tests and costs nothing
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,3 +55,66 @@ def configure():
         return RunConfig(method=method, **(fields | changes))
 
     return make
+
+
+@pytest.fixture
+def babbler(scratch_runs):
+    """A policy that has hardly been trained."""
+    return base_policy(BABBLE)
+
+
+@pytest.fixture
+def batch(policy):
+    """6 x 4 rollouts with verdicts by hand: mixed groups, one all right, one all wrong."""
+    problems = world_named("countdown3").draw("train", P, 0)
+    rollouts = make_sampler(policy).sample(problems, G, "methods")
+    groups = [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]
+    # The longest answer is as long as answers may be: DAPO punishes it.
+    rollouts = rollouts.but(max_new_tokens=int(rollouts.mask_NT.sum(1).max()))
+    return with_verdicts(rollouts, [right for group in groups for right in group])
+
+
+@pytest.fixture
+def gradient_of(configure):
+    """gradient_of("nsr", batch): the gradient that the loop's own update leaves behind, as one vector."""
+
+    def compute(method, rollouts, **changes):
+        name = method if isinstance(method, str) else method.name
+        config = configure(name, optimizer="sgd", grad_clip=0.0, **changes)
+        run = training.prepare(config, "cpu")
+        run.method = method_named(name) if isinstance(method, str) else method
+        rollouts = rollouts.but(extras={})
+        rollouts = rollouts.but(extras=training.extras_for(run, rollouts))
+        rewards = run.method.reward(rollouts)
+        keep = run.method.keep(rewards)
+        advantages = run.method.advantage(rollouts, rewards, Progress(0, 1)) * keep[:, None]
+        found = training.update(run, rollouts, advantages, keep, None)
+        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in run.policy.model.parameters()]
+        gradient = torch.cat([g.flatten() for g in grads])
+        if config.minibatches == 1:  # of several, the metric is a mean and the gradient that of the last
+            assert found["update/gradient_norm"] == pytest.approx(gradient.norm().item(), rel=1e-4)
+        return gradient
+
+    return compute
+
+
+@pytest.fixture
+def own_runs(tmp_path, monkeypatch):
+    """A folder for the runs of one test."""
+    monkeypatch.setenv("POLARITY_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def notebooks(tmp_path, monkeypatch):
+    """Three small notebooks that stand for the tour, the study and the claims."""
+    from small_notebooks import write_notebook  # needs nbformat, which bare GPU machines lack
+
+    from polarity_lib.study import execution, plan
+
+    folder = tmp_path / "notebooks"
+    for name in ("00_tour", "10_spectrum", "90_claims"):
+        write_notebook(folder / f"{name}.ipynb", 'scale = "tiny"\nseeds = 1\nreuse_published = True\nrate = 1.0')
+    monkeypatch.setattr(plan, "NOTEBOOKS", folder)
+    monkeypatch.setattr(execution, "NOTEBOOKS", folder)
+    return folder

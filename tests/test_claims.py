@@ -5,19 +5,19 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_runs import by_hand, curves
 
-from polarity_lib import claims, rules
-from polarity_lib.arms import BASELINES, EXPERIMENTS
-from polarity_lib.claims import CLAIMS, judge
+from polarity_lib import claims
+from polarity_lib.claims import Finding, each_above, judge, relative_area, relative_final
 from polarity_lib.config import ConfigError, RunConfig, StartConfig
 from polarity_lib.evaluation import powers_of_two
-from polarity_lib.experiments import Runs, experiment
-from polarity_lib.probes import PROBES
-from polarity_lib.results import ROOT, RunFolder
-from polarity_lib.rules import Finding, each_above, relative_area, relative_final
+from polarity_lib.experiments import Runs, experiment, load_finished
+from polarity_lib.registry import CLAIMS, EXPERIMENTS, PROBES, papers
+from polarity_lib.results import ROOT, RunFolder, published_root
 from polarity_lib.training import prepare, train
 
 NOISE = np.array([-0.1, 0.1, -0.05, 0.05])  # four seeds that hardly differ
+NUMBERS = ("ours", "low", "high", "seeds", "smallest_detectable")
 WITH_RUNS = [name for name, claim in CLAIMS.items() if claim.experiment]
 
 
@@ -26,18 +26,18 @@ WITH_RUNS = [name for name, claim in CLAIMS.items() if claim.experiment]
 
 @pytest.mark.parametrize("shift, verdict", [(5, "replicated"), (-5, "contradicted"), (0, "no effect")])
 def test_is_greater(shift, verdict):
-    assert rules.is_greater(shift + NOISE).verdict == verdict
+    assert claims.is_greater(shift + NOISE).verdict == verdict
 
 
 def test_is_less_is_its_mirror():
-    found = rules.is_less(NOISE - 5)
+    found = claims.is_less(NOISE - 5)
     assert found.verdict == "replicated"
     assert found.interval.estimate == pytest.approx(-5) and found.interval.low < -5 < found.interval.high
-    assert rules.is_less(NOISE + 5).verdict == "contradicted"
+    assert claims.is_less(NOISE + 5).verdict == "contradicted"
 
 
 def test_wide_intervals_settle_nothing():
-    for rule in (rules.is_greater, rules.is_less, rules.is_equivalent, rules.is_not_worse):
+    for rule in (claims.is_greater, claims.is_less, claims.is_equivalent, claims.is_not_worse):
         assert rule([-20, 20, -15, 25]).verdict == "inconclusive"
 
 
@@ -48,26 +48,26 @@ def test_wide_intervals_settle_nothing():
     (6, "contradicted", "replicated"),  # better is not worse
 ])
 def test_as_good_as(shift, equal, not_worse):
-    assert rules.is_equivalent(shift + NOISE).verdict == equal
-    assert rules.is_not_worse(shift + NOISE).verdict == not_worse
+    assert claims.is_equivalent(shift + NOISE).verdict == equal
+    assert claims.is_not_worse(shift + NOISE).verdict == not_worse
 
 
 def test_a_margin_is_an_argument():
-    assert rules.is_greater(NOISE, margin=0.01).verdict == "inconclusive"
-    assert rules.is_equivalent(NOISE - 6, margin=10.0).verdict == "replicated"
-    assert rules.is_not_worse(NOISE - 6, margin=10.0).verdict == "replicated"
+    assert claims.is_greater(NOISE, margin=0.01).verdict == "inconclusive"
+    assert claims.is_equivalent(NOISE - 6, margin=10.0).verdict == "replicated"
+    assert claims.is_not_worse(NOISE - 6, margin=10.0).verdict == "replicated"
 
 
 def test_one_seed_gives_no_interval():
-    for rule in (rules.is_greater, rules.is_less, rules.is_equivalent, rules.is_not_worse):
+    for rule in (claims.is_greater, claims.is_less, claims.is_equivalent, claims.is_not_worse):
         assert rule([5.0]).verdict == "inconclusive"
 
 
 def test_an_order_is_judged_over_all_its_arms():
     rising = np.array([[1, 2, 3], [1.1, 2.2, 3.1], [0.9, 2.1, 3.3], [1, 2.1, 2.9]])
-    assert rules.is_ordered(rising, ["a", "b", "c"]).verdict == "replicated"
-    assert rules.is_ordered(rising[:, ::-1], ["c", "b", "a"]).verdict == "contradicted"
-    assert "a (1.0) < b (2.1)" in rules.is_ordered(rising, ["a", "b", "c"]).reason
+    assert claims.is_ordered(rising, ["a", "b", "c"]).verdict == "replicated"
+    assert claims.is_ordered(rising[:, ::-1], ["c", "b", "a"]).verdict == "contradicted"
+    assert "a (1.0) < b (2.1)" in claims.is_ordered(rising, ["a", "b", "c"]).reason
 
 
 @pytest.mark.parametrize("verdicts, needed, whole", [
@@ -85,7 +85,7 @@ def test_an_order_is_judged_over_all_its_arms():
     (["inconclusive"] * 3, 2, "inconclusive"),
 ])
 def test_roll_up(verdicts, needed, whole):
-    word, reason = rules.roll_up(verdicts, needed)
+    word, reason = claims.roll_up(verdicts, needed)
     assert word == whole
     assert all(f"{verdicts.count(v)} {v}" in reason for v in verdicts)
     assert reason.startswith("partly") == (whole != "replicated" and "replicated" in verdicts)
@@ -94,33 +94,20 @@ def test_roll_up(verdicts, needed, whole):
 # ---------------------------------------------------------------- reading runs, with a pencil
 
 
-def curves(values: dict[str, list[list[float]]], metric="test/pass@1") -> Runs:
-    """Runs with one metric: per arm a list per seed, one value per step 0, 10, 20, ..."""
-    rows = [{"experiment": "psr_nsr", "arm": arm, "seed": s, "run": f"{arm}{s}", "scale": "tiny", "step": 10 * t,
-             "metric": metric, "value": v}
-            for arm, seeds in values.items() for s, curve in enumerate(seeds) for t, v in enumerate(curve)]
-    return Runs(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), arms=[])
-
-
-def by_hand(final: dict[str, list[float]]) -> Runs:
-    """One metric, test/pass@1, at one step; a value per seed."""
-    return curves({arm: [[v] for v in values] for arm, values in final.items()})
-
-
 def test_areas_and_ends_of_curves():
     runs = curves({"a": [[1, 2, 3], [2, 2, 5]], "b": [[1, 1, 2], [4, 4, 4]]}, "x")
     # Means over training: a 2 and 3, b 4/3 and 4. Ends: a 3 and 5, b 2 and 4.
     assert relative_area(runs, "a", "b", "x") == pytest.approx([50, -25])
     assert relative_final(runs, "a", "b", "x") == pytest.approx([50, 25])
-    assert rules.difference(runs, "a", "b", "x", scale=1.0) == pytest.approx([1, 1])
-    assert rules.at_step(runs, "x", 1.0, width=2)["a"].tolist() == [2.5, 3.5]
-    assert rules.at_step(runs, "x", 0.25, width=2)["a"].tolist() == [1.5, 2]  # never fewer points than `width`
+    assert claims.difference(runs, "a", "b", "x", scale=1.0) == pytest.approx([1, 1])
+    assert claims.at_step(runs, "x", 1.0, width=2)["a"].tolist() == [2.5, 3.5]
+    assert claims.at_step(runs, "x", 0.25, width=2)["a"].tolist() == [1.5, 2]  # never fewer points than `width`
 
 
 def test_a_seed_that_one_arm_lacks_is_left_out_of_the_pairs():
     runs = curves({"a": [[1, 2, 3], [2, 2, 5]], "b": [[1, 1, 2]]}, "x")
     assert relative_area(runs, "a", "b", "x") == pytest.approx([50])
-    assert rules.difference(runs, "a", "b", "x", scale=1.0) == pytest.approx([1])
+    assert claims.difference(runs, "a", "b", "x", scale=1.0) == pytest.approx([1])
 
 
 def test_above_each_of_several_with_one_simultaneous_interval():
@@ -143,41 +130,10 @@ def test_above_each_with_one_seed_or_with_a_seed_missing():
     assert found.interval.n == 2 and found.interval.estimate == pytest.approx(5.5)
 
 
-def cells_of_tokens(flipped: tuple[str, ...] = ()) -> Runs:
-    """Entropy 20 % up or down as A3PO-C10 predicts, three seeds; the arms of `flipped` go the other way."""
-    arms = {"none": [[1.0]] * 3}
-    for prefix, raising, scales in (("", ("right_low", "wrong_high"), (0.2, 0.5, 2.0, 5.0)),
-                                    ("entropy/", ("right_high", "wrong_low"), (0.2, 5.0))):
-        for cell in ("right_low", "right_high", "wrong_low", "wrong_high"):
-            for scale in scales:
-                arm = f"{prefix}{cell}x{scale:g}"
-                up = ((cell in raising) == (scale > 1)) != (arm in flipped)
-                arms[arm] = [[1 + (0.2 if up else -0.2) + noise] for noise in (-0.01, 0, 0.01)]
-    return curves(arms, "validation/entropy")
-
-
-def test_signs_are_counted_and_one_that_is_significantly_wrong_is_too_many():
-    by_probability, by_entropy, whole = judge("A3PO-C10", cells_of_tokens()).to_dict("records")
-    assert (by_probability["verdict"], by_probability["ours"]) == ("replicated", 16)
-    assert (by_entropy["verdict"], by_entropy["ours"], whole["verdict"]) == ("replicated", 8, "replicated")
-    one_off = judge("A3PO-C10", cells_of_tokens(("right_lowx2",))).iloc[0]
-    assert one_off.verdict == "inconclusive" and "significantly opposite: right_low x2;" in one_off.reason
-    most = tuple(f"{cell}x{scale}" for cell in ("right_low", "right_high", "wrong_low") for scale in ("0.2", "0.5", "5"))
-    assert judge("A3PO-C10", cells_of_tokens(most)).iloc[0].verdict == "contradicted"
-
-
-def test_the_named_cells_are_compared_at_their_weaker_and_the_others_at_their_stronger():
-    arms = {"none": [1.0, 1.0, 1.0], "right_lowx5": [1.5, 1.6, 1.5], "wrong_highx5": [1.4, 1.4, 1.6],
-            "right_highx5": [0.9, 0.9, 0.9], "wrong_lowx5": [1.1, 1.0, 0.8]}
-    runs = curves({arm: [[v] for v in values] for arm, values in arms.items()}, "validation/entropy")
-    found = judge("A3PO-C11", runs).iloc[0]
-    assert found.ours == pytest.approx((30 + 40 + 60) / 3) and found.verdict == "replicated"
-
-
 def test_checks_turn_a_table_into_subtests_that_need_no_run():
     table = pd.DataFrame({"subtest": ["holds", "fails"], "ours": [1e-9, 0.5], "tolerance": [1e-6, 0.1],
                           "passed": [True, False]})
-    holds, fails = rules.checks(lambda: table, "largest error")
+    holds, fails = claims.checks(lambda: table, "largest error")
     assert (holds.name, holds.metric, holds.find(None).verdict) == ("holds", "largest error", "replicated")
     assert fails.find(None).verdict == "contradicted" and fails.find(None).interval.estimate == 0.5
     assert "0.1" in fails.find(None).reason
@@ -192,7 +148,7 @@ def test_judge_reads_shares_as_points_and_pairs_by_seed():
     above, equal, whole = table.to_dict("records")
     assert above["ours"] == pytest.approx((10 + 10 + 10.1) / 3)  # bases differ by 20 points, the pairs do not
     assert (above["verdict"], equal["verdict"], whole["verdict"]) == ("replicated",) * 3
-    assert whole["subtest"] == "" and list(table.columns) == rules.COLUMNS
+    assert whole["subtest"] == "" and list(table.columns) == claims.COLUMNS
 
 
 def test_what_was_not_run_is_said():
@@ -300,7 +256,7 @@ def test_every_claim_finds_the_arms_and_metrics_it_reads(name, made_up):
     table = judge(name, {e: made_up(e) for e in read_by(CLAIMS[name])})
     assert "not run at this scale" not in set(table.verdict)
     assert set(table.seeds) == {3} and table.ours[:-1].notna().all()
-    assert set(table.verdict) <= set(rules.VERDICTS) and table.reason.str.len().min() > 0
+    assert set(table.verdict) <= set(claims.VERDICTS) and table.reason.str.len().min() > 0
 
 
 @pytest.mark.parametrize("name", WITH_RUNS)
@@ -327,7 +283,7 @@ def test_a_claim_can_be_judged_while_its_runs_are_being_made(name, first, made_u
 def test_every_claim_of_the_cards_is_there():
     assert {f"{paper}-C{i}" for paper in ("PSRNSR", "A3PO", "LENS") for i in range(1, 15)} <= set(CLAIMS)
     assert {f"OURS-{i}" for i in range(1, 7)} <= set(CLAIMS)
-    everything = (*claims.PSR_NSR, *claims.A3PO, *claims.LENS)
+    everything = [claim for paper in papers() for claim in paper.part("claims", "CLAIMS", ())]
     assert len(CLAIMS) == len(everything)  # no name twice
 
 
@@ -345,7 +301,7 @@ def test_a_claim_says_where_it_comes_from_and_where_it_is_shown(claim):
 
 
 def test_a_finding_without_runs_has_no_numbers():
-    found = rules.absent("no runs")
+    found = claims.absent("no runs")
     assert isinstance(found, Finding) and found.interval.n == 0 and np.isnan(found.interval.estimate)
     assert found.verdict == "not run at this scale"
 
@@ -358,28 +314,24 @@ def test_every_item_of_the_paper_has_a_line_that_points_somewhere():
     assert not missing
 
 
-# What a claim quotes from its paper, and the cells of data/papers.csv it is the difference of.
-SOURCES = [("PSRNSR-C1", "NSR above base", "Table 1", "nsr", "base", ["MATH pass@1"]),
-           ("PSRNSR-C1", "NSR as good as GRPO", "Table 1", "nsr", "grpo", ["MATH pass@1"]),
-           ("PSRNSR-C2", "NSR not below base at 256", "Table 1", "nsr", "base", ["MATH pass@256"]),
-           ("PSRNSR-C4", "PSR above base at 1", "Table 1", "psr", "base", ["MATH pass@1"]),
-           ("PSRNSR-C4", "PSR below base at 256", "Table 1", "psr", "base", ["MATH pass@256"]),
-           ("PSRNSR-C6", "not below base at 256", "Table 1", "w_reinforce", "base", ["MATH pass@256"]),
-           ("PSRNSR-C7", "flat to 0.2 at 256", "Table 4", "lambda=0.2", "lambda=0", ["MATH pass@256"]),
-           ("PSRNSR-C7", "falls per decade at 256", "Table 4", "lambda=1", "lambda=0.2", ["MATH pass@256"])]
-SOURCES += [("A3PO-C13", f"above {m}, chain", "Table 2", "a3po", m, ["Qwen2.5-7B-Math", "Qwen3-8B-Base", "R1-Distill-Qwen-7B"])
-            for m in BASELINES]
-SOURCES += [("LENS-C1", f"k = {k}", "Table 1", "lens", "grpo", [f"Llama pass@{k}", f"Qwen pass@{k}"]) for k in (1, 2, 4, 8, 16)]
-SOURCES += [("LENS-C2", f"chain_hard, test/pass@{k}", "Table 3", "lens", "grpo", [f"Llama pass@{k}", f"Qwen pass@{k}"])
-            for k in (1, 16)]
-SOURCES += [("LENS-C5", "negative groups alone above GRPO", "Table 2", "negative only", "grpo", ["Llama pass@1"]),
-            ("LENS-C5", "mixed groups alone above GRPO", "Table 2", "mixed only", "grpo", ["Llama pass@1"])]
+# ---------------------------------------------------------------- the committed table
 
 
-@pytest.mark.parametrize("claim, subtest, table, left, right, columns", SOURCES)
-def test_quoted_differences_are_those_of_the_papers_tables(claim, subtest, table, left, right, columns):
-    cells = pd.read_csv(ROOT / "data" / "papers.csv")
-    cells = cells[(cells.paper == CLAIMS[claim].paper) & (cells.table == table)].set_index(["row", "column"]).value
-    quoted = next(test.theirs for test in CLAIMS[claim].tests() if test.name == subtest)
-    digits = len(quoted.split()[0].partition(".")[2])
-    assert [float(word) for word in quoted.split()] == [round(cells[left, c] - cells[right, c], digits) for c in columns]
+def test_the_committed_runs_give_the_committed_table():
+    """Cell by cell and in the same order: a claim, a rule or an arm that has changed shows here."""
+
+    @functools.cache
+    def runs(name: str) -> Runs:
+        return load_finished(experiment(name, "all", "tiny", EXPERIMENTS[name].seeds))
+
+    judged = [judge(name, {e: runs(e) for e in read_by(claim) if e}) for name, claim in CLAIMS.items()]
+    found = pd.concat(judged, ignore_index=True)
+    committed = pd.read_csv(published_root() / "claims.csv", keep_default_na=False, na_values={c: [""] for c in NUMBERS},
+                            dtype={"notebook": str})
+    assert list(found.columns) == list(committed.columns) and len(found) == len(committed) > 200
+    for column in found.columns:
+        ours, theirs = found[column], committed[column]
+        if column in NUMBERS:
+            np.testing.assert_allclose(ours.astype(float), theirs.astype(float), rtol=1e-9, err_msg=column)
+        else:
+            assert ours.fillna("").tolist() == theirs.tolist(), column

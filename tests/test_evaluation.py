@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polarity_lib.engines import ModelSampler
 from polarity_lib.evaluation import distinct_right, evaluate, gather_counts, pass_at_k, powers_of_two, sampler_gap
 from polarity_lib.problems import world_named
-from polarity_lib.rollouts import ModelSampler
 from polarity_lib.verification import Verdict, verify
 
 

@@ -1,13 +1,12 @@
-"""Experiments as data: names, sharing, seeds, the rule that chose the rates."""
+"""Experiments as data: names, seeds, refusals, and how runs are got."""
 
 import pandas as pd
 import pytest
 
 from polarity_lib import experiments
-from polarity_lib.arms import EXPERIMENTS, FAMILIES, FAMILY_OF, LAMBDAS, VALIDATION_SEEDS, tuned_rate
 from polarity_lib.config import SCALES, ConfigError, StartConfig
-from polarity_lib.experiments import Arm, Runs, choose_rates, experiment, get_run, published_run, train_or_load
-from polarity_lib.methods import METHODS
+from polarity_lib.experiments import Arm, experiment, get_run, published_run, train_or_load
+from polarity_lib.registry import EXPERIMENTS, METHODS
 from polarity_lib.results import RunFolder
 
 SHORT = StartConfig("countdown", "smoke", steps=2, seed=0, batch=4)  # a base policy in an instant
@@ -47,38 +46,6 @@ def test_seeds_change_nothing_but_the_seed():
     for first, second in zip(experiment("psr_nsr", seeds=1), experiment("psr_nsr", seeds=2)[7:]):
         start = StartConfig(**{**vars(first.config.start), "seed": 1})
         assert first.config.but(seed=1, start=start) == second.config
-
-
-@pytest.mark.parametrize("scale", ["smoke", "tiny"])
-def test_experiments_share_their_common_runs(scale):
-    main = configs("psr_nsr", scale)
-    assert configs("strength", scale)["countdown3/full/nsr"].hash == main["nsr"].hash
-    assert configs("strength", scale)["countdown3/full/base"].hash == main["base"].hash
-    assert configs("controls", scale)["grpo"].hash == main["grpo"].hash
-    sweep = configs("lambda_sweep", scale)
-    for weight, method in (("0", "nsr"), ("0.1", "w_reinforce"), ("1", "reinforce")):
-        assert sweep[f"lambda={weight}"].hash == main[method].hash
-    assert len({c.hash for c in sweep.values()}) == len(LAMBDAS) + 1  # and the base
-
-
-def test_matched_arms_point_at_the_run_they_copy():
-    arms = {a.name: a for a in experiment("controls", scale="smoke")}
-    assert arms["psr_matched"].matched == arms["grpo"].config
-    assert arms["psr_matched"].config.matched_to == arms["grpo"].config.hash
-    assert arms["grpo"].matched is None
-
-
-def test_tuning_never_sees_a_reported_seed():
-    tuned = {arm.seed for arm in experiment("tuning", seeds=EXPERIMENTS["tuning"].seeds)}
-    reported = {a.seed for n, e in EXPERIMENTS.items() if not n.startswith("tuning") for a in experiment(n, seeds=e.seeds)}
-    assert tuned == set(VALIDATION_SEEDS) and not tuned & reported
-
-
-def test_every_method_has_a_family_with_a_frozen_rate():
-    assert set(FAMILY_OF) == set(METHODS) and set(FAMILY_OF.values()) == set(FAMILIES)
-    assert all(0 < tuned_rate(method) < 1e-2 for method in METHODS)
-    main = configs("psr_nsr")
-    assert main["psr"].learning_rate == main["nsr"].learning_rate == main["w_reinforce"].learning_rate
 
 
 # ---------------------------------------------------------------- refusals
@@ -138,40 +105,3 @@ def test_committed_tables_are_used_unless_told_otherwise(configure, tmp_path, mo
     assert published_run("nowhere") is None
     assert train_or_load([arm]).metrics.value.tolist() == [0.25]
     assert len(train_or_load([arm], reuse_published=False).metrics) > 1
-
-
-# ---------------------------------------------------------------- the rule
-
-
-def rates_from(ends):
-    """ends: (method, rate, seed) -> (first, last) validation pass@1."""
-    rows = [{"arm": f"{m}/{rate}", "seed": seed, "metric": "validation/pass@1", "step": step, "value": value}
-            for (m, rate, seed), pair in ends.items() for step, value in zip((0, 200), pair)]  # fmt: skip
-    return choose_rates(Runs(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), []))
-
-
-def plain(constant=(0.4, 0.5, 0.6), others=(0.5, 0.5, 0.5)):
-    """Two seeds, three rates, every run starting at 0.3."""
-    table = {}
-    for family, methods in FAMILIES.items():
-        for method in methods:
-            for rate, last in zip(("2e-05", "5e-05", "0.0001"), constant if family == "constant" else others):
-                for seed in VALIDATION_SEEDS:
-                    table[method, rate, seed] = (0.3, last)
-    return table
-
-
-def test_the_best_mean_wins_and_ties_go_to_the_lower_rate():
-    assert rates_from(plain()) == {"constant": 1e-4, "group": 2e-5, "critic": 2e-5}
-
-
-def test_a_rate_at_which_one_run_collapsed_is_out():
-    table = plain()
-    table["psr", "0.0001", 1001] = (0.3, 0.14)  # below half of its base, though the mean is still the best
-    assert rates_from(table)["constant"] == 5e-5
-    table["psr", "0.0001", 1001] = (0.3, 0.15)  # exactly half is not below half
-    assert rates_from(table)["constant"] == 1e-4
-
-
-def test_where_every_rate_collapses_the_lowest_is_taken():
-    assert rates_from(plain(constant=(0.1, 0.12, 0.14)))["constant"] == 2e-5

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from polarity_lib.engines import FastSampler
 from polarity_lib.problems import world_named
-from polarity_lib.rollouts import FastSampler
 from polarity_lib.training import one_step, prepare
 
 pytestmark = [

@@ -1,10 +1,9 @@
-"""The gradient analysis by hand, by formula and by autograd."""
+"""What one update does, by hand."""
 
 import pytest
 import torch
 
 from polarity_lib import mechanism as m
-from polarity_lib import objectives as obj
 from polarity_lib.methods import method_named
 
 PROBS = torch.tensor([0.5, 0.25, 0.125, 0.125], dtype=torch.float64)
@@ -15,27 +14,6 @@ BATCH = m.hand_made(right_N=[True, False, False, False], group_N=[0, 0, 1, 1], l
 
 def weights(name, **options):
     return m.token_weights(method_named(name, options), BATCH)[:, 0].tolist()
-
-
-def test_every_sub_test_of_the_mechanism_passes():
-    checks = m.mechanism_checks()
-    assert list(checks) == ["subtest", "theirs", "ours", "tolerance", "passed"]
-    assert len(checks) == 14 and checks.subtest.is_unique
-    assert checks.passed.all(), checks[~checks.passed].to_string()
-    assert (checks.tolerance == 1e-6).all()
-
-
-def test_a_wrong_formula_does_not_pass(monkeypatch):
-    monkeypatch.setattr(m, "equation_8", lambda probs_V, sampled: m.equation_7(probs_V, sampled))
-    failed = m.mechanism_checks(cases=5).query("not passed").subtest
-    assert "Eq. 8, NSR gradient, linear in pi" in set(failed)
-
-
-def test_equation_8_by_hand():
-    # The sampled token has pi = 1/2: it loses 1/2 * 1/2, the others gain 1/2 of their own probability.
-    assert m.equation_8(PROBS, 0).tolist() == [-0.25, 0.125, 0.0625, 0.0625]
-    moved = m.descent(obj.probability_weighted, PROBS.log(), 0, -1.0)
-    assert torch.allclose(moved, m.equation_8(PROBS, 0))
 
 
 def test_weights_of_released_psr_and_nsr_by_hand():

@@ -5,8 +5,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polarity_lib.config import ConfigError
+from polarity_lib.engines import FastSampler, ModelSampler, make_sampler
 from polarity_lib.policy import ALPHABET, EOS, PAD, build_policy, build_tokenizer, load_policy, pack, token_logprobs
-from polarity_lib.rollouts import FastSampler, ModelSampler, make_sampler
 
 # Ragged on purpose: prompts and answers of many lengths, a group of one, an answer of one token.
 BUNDLES = [

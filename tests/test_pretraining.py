@@ -3,13 +3,14 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from polarity_lib import pretraining
 from polarity_lib.config import ConfigError, StartConfig
 from polarity_lib.policy import build_policy
-from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, _writer, base_policy
+from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, base_policy, write_texts
 from polarity_lib.problems import WORLDS
 from polarity_lib.results import RunFolder
 
@@ -81,11 +82,27 @@ def test_what_is_unknown_is_refused(tmp_path):
 
 def test_every_world_names_a_corpus_and_its_phases_cover_the_warm_start():
     assert {world.corpus for world in WORLDS.values()} <= set(CORPORA)
-    for phases in CORPORA.values():
-        ends = [end for end, _ in phases]
+    for corpus in CORPORA.values():
+        ends = [end for end, _ in corpus.phases]
         assert ends == sorted(set(ends)) and ends[-1] == 1.0
 
 
-def test_a_phase_ends_where_it_says():
-    (end, first), (_, last) = CORPORA["chain_latent"]
-    assert [_writer("chain_latent", share) for share in (0.0, end - 1e-9, end, 0.999)] == [first, first, last, last]
+def test_a_phase_ends_where_it_says(monkeypatch):
+    corpus = CORPORA["chain_latent"]
+    (end, first), (_, last) = corpus.phases
+    monkeypatch.setitem(CORPORA, "chain_latent", replace(corpus, write=lambda count, rng, styles, **problems: (count, styles)))
+    start = StartConfig("chain_latent", "smoke", steps=1000, seed=0, batch=4)
+    at = [write_texts(start, step, None) for step in (0, round(1000 * end) - 1, round(1000 * end), 999)]
+    assert at == [(4, first), (4, first), (4, last), (4, last)]
+
+
+def test_the_mixture_is_a_dial_of_the_last_phase():
+    start = StartConfig("latent", "smoke", steps=10, seed=0, batch=400)
+    rare = replace(start, mixture=(("direct", 0.995), ("worked", 0.005)))
+
+    def worked(start, step):
+        return np.mean(["=" in answer for _, answer in write_texts(start, step, np.random.default_rng(0))])
+
+    assert worked(start, 0) == worked(rare, 0) == 1.0  # the first phase, in which the accurate way is learned
+    assert 0.02 < worked(start, 9) < 0.09 and worked(rare, 9) < 0.02
+    assert rare.name != start.name

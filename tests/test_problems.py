@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polarity_lib.config import ConfigError
-from polarity_lib.pretraining import CORPORA
+from polarity_lib.config import ConfigError, StartConfig
+from polarity_lib.pretraining import CORPORA, write_texts
 from polarity_lib.problems import SPLITS, WORLDS, chain, countdown, split_of, world_named
+from polarity_lib.problems.base import OWN_TESTS, is_test_of, owner_of
 from polarity_lib.verification.worlds import CHECKERS
 
 DRAWN_SPLITS = ("train", "validation", "test")
@@ -81,11 +82,17 @@ def test_split_shares_cover_everything_once():
     assert all(a[1] == b[0] for a, b in itertools.pairwise(edges))
 
 
+def texts_of(corpus: str, count: int) -> list[list[tuple[str, str]]]:
+    """So many texts from the last step of every phase of a corpus."""
+    start = StartConfig(corpus, "smoke", steps=1000, seed=0, batch=count)
+    return [write_texts(start, round(1000 * end) - 1, np.random.default_rng(0)) for end, _ in CORPORA[corpus].phases]
+
+
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_the_text_of_base_policies_is_right_and_of_its_own_split(corpus):
     family = "countdown" if corpus == "countdown" else "chain"
-    for _, write in CORPORA[corpus]:  # every phase
-        for prompt, answer in write(400, np.random.default_rng(0)):
+    for phase in texts_of(corpus, 400):
+        for prompt, answer in phase:
             verdict = CHECKERS[family](prompt, answer)
             assert verdict.is_correct, (prompt, answer, verdict)
             key = f"countdown:{prompt[:-1]}" if family == "countdown" else chain._key(chain.read_question(prompt))
@@ -93,8 +100,7 @@ def test_the_text_of_base_policies_is_right_and_of_its_own_split(corpus):
 
 
 def test_latent_text_ends_with_one_worked_answer_in_twenty():
-    (_, first), (_, last) = CORPORA["chain_latent"]
-    worked = [np.mean(["=" in a for _, a in write(2000, np.random.default_rng(0))]) for write in (first, last)]
+    worked = [np.mean(["=" in a for _, a in phase]) for phase in texts_of("chain_latent", 2000)]
     assert worked == [1.0, pytest.approx(0.05, abs=0.02)]
 
 
@@ -125,7 +131,7 @@ def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ConfigError, match="countdown3 has 264 train problems, not 4000"):
         world_named("countdown3").draw("train", 4000, 0)
     with pytest.raises(ConfigError, match="cannot supply 100 distinct test"):
-        chain.draw((1,), 1, 3, chain._plain, "narrow", "test", 100, 0)
+        chain.draw((1,), 1, 3, chain._plain, False, "narrow", "test", 100, 0)
     for world in ("countdown3", "chain"):
         with pytest.raises(ConfigError, match="Did you mean 'test'"):
             world_named(world).draw("tests", 1, 0)
@@ -166,3 +172,20 @@ def test_expressions_write_no_idle_parentheses():
 def test_a_chain_world_supplies_the_pass_it_promises(name):
     world = world_named(name)
     assert len(world.draw("train", world.size("train"), 1)) == world.size("train")
+
+
+# ---------------------------------------------------------------- worlds with tests of their own
+
+
+@pytest.mark.parametrize("world", ["latent", "search"])
+def test_reported_seeds_are_tested_on_different_problems(world):
+    tests = [{p.key for p in world_named(world).draw("test", 40, seed)} for seed in (0, 1, 9, 1000)]
+    assert len(set().union(*tests)) == 160
+    validation = [{p.key for p in world_named(world).draw("test", 40, seed)} for seed in (1000, 1001)]
+    assert not validation[0] & tests[0] and not validation[1] & tests[0]
+
+
+def test_a_seed_is_tested_on_its_share():
+    for seed in (0, 7, 17, 1001):
+        for p in world_named("mix").draw("test", 50, seed):
+            assert is_test_of(p.key, seed) and owner_of(p.key) == (OWN_TESTS if seed >= 1000 else seed % OWN_TESTS)

@@ -67,9 +67,9 @@ def test_a_full_disk_stops_a_run_which_then_continues(configure, tmp_path, monke
     arm = Arm("test", "arm", configure(start=SHORT), "smoke")
     writes, real = [], os.fsync
 
-    def fill_up(descriptor):  # base policy, config and first checkpoint fit; the second does not
+    def fill_up(descriptor):  # base policy, config, record and first checkpoint fit; the second does not
         writes.append(descriptor)
-        if len(writes) == 4:
+        if len(writes) == 5:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 
@@ -179,3 +179,16 @@ def test_runs_go_where_the_environment_says(monkeypatch, tmp_path):
     assert RunFolder("run", {}).path == tmp_path / "run"
     monkeypatch.delenv("POLARITY_RUNS")
     assert runs_root() == results.ROOT / "data" / "runs"
+
+
+# ---------------------------------------------------------------- where a run was made
+
+
+def test_a_run_says_when_where_and_from_which_commit_it_was_made(configure, tmp_path, monkeypatch):
+    monkeypatch.setenv("POLARITY_RUNS", str(tmp_path))
+    config = configure(start=SHORT, steps=1)
+    train_or_load([Arm("test", "arm", config, "smoke")], reuse_published=False, progress=False)
+    record = RunFolder(config.name, config.identity).record()
+    assert set(record) >= {"started", "commit", "machine", "instructions", "blas", "threads", "python", "torch", "base_weights"}
+    assert record["threads"] == "1" and len(record["base_weights"]) == 16
+    assert RunFolder("older", {}, tmp_path).record() == {}

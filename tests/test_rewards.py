@@ -46,6 +46,14 @@ def test_tossed_verdicts_say_nothing_about_correctness():
     assert kept == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_quarter_tossed_keeps_its_number_and_three_quarters_of_the_rows():
+    rollouts = judged(["correct", "wrong"] * 200)
+    tossed = control_verdicts(rollouts, "quarter_tossed", "seed")
+    assert tossed.correct_N.sum() == rollouts.correct_N.sum()
+    changed = (tossed.correct_N != rollouts.correct_N).sum().item()
+    assert 0 < changed <= 100 and 30 < changed < 70  # a hundred rows are tossed, about half of them come out as they were
+
+
 def test_the_leaky_verifier_by_hand():
     problem = Problem("chain", "8+4:", "12", "by hand")
     texts = ["#12", "#129", "8+4=12;#0", "1121#0", ""]

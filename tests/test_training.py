@@ -9,10 +9,10 @@ import torch
 
 from polarity_lib import training
 from polarity_lib.config import ConfigError, StartConfig
+from polarity_lib.engines import make_sampler
 from polarity_lib.policy import token_logprobs
 from polarity_lib.problems import world_named
 from polarity_lib.results import RunFolder, without_timings
-from polarity_lib.rollouts import make_sampler
 from polarity_lib.training import ProblemStream, one_step, pack_rows, prepare, split_bundle, split_rows, train
 
 
@@ -268,3 +268,19 @@ def test_a_group_in_several_bundles_has_the_same_logprobs_and_gradient(policy, m
     assert sum(len(split_bundle(rollouts.prompt_ids[5 * g], [[1] * 20] * 5)) for g in range(4)) > 4
     assert torch.allclose(split[1], whole[1], atol=1e-5) and torch.allclose(split[2], whole[2], atol=1e-5)
     assert (split[3] - whole[3]).norm() < 1e-5 * whole[3].norm()
+
+
+def test_a_twin_starts_from_the_same_policy_and_problems_and_has_other_luck(configure, tmp_path):
+    own, twin = (train(c, RunFolder(c.name, c.identity, tmp_path)) for c in (configure(), configure(stream=1)))
+    of = {name: t["metrics"].set_index(["metric", "step"]).value for name, t in (("own", own), ("twin", twin))}
+    assert of["own"]["validation/pass@1", 0] == of["twin"]["validation/pass@1", 0]  # evaluated with the same numbers
+    assert own["updates"].norm.tolist() != twin["updates"].norm.tolist()
+    assert configure().hash == configure(stream=0).hash != configure(stream=1).hash
+
+
+def test_what_the_trainings_own_verifier_pays_is_logged(configure, tmp_path):
+    """Flipped verdicts pay exactly the answers that are truly not right."""
+    config = configure(verdicts="flipped")
+    rows = train(config, RunFolder(config.name, config.identity, tmp_path))["metrics"].query("step > 0")
+    value = rows.groupby("metric").value.mean()
+    assert value["train/paid"] == pytest.approx(1 - value["train/reward"])

@@ -1,7 +1,7 @@
 """The problem record, the split rule and the world record."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable
 
 # Shares of the hash space, in percent. The split is a property of the problem.
@@ -35,6 +35,21 @@ class World:
     max_new_tokens: int
     corpus: str  # the default text its base policies learn from
     family: str  # which checker judges it
+    start_steps: int = 0  # of its base policies at scale tiny; 0: the scale's own
+    protocol: dict = field(default_factory=dict)  # RunConfig fields that all papers' runs in it share at scale tiny
+
+
+OWN_TESTS = 10  # seeds 0 to 9 have test problems of their own; later seeds use them again
+
+
+def owner_of(key: str) -> int:
+    """Which seed's test problem a canonical form is: 0 to 9, or OWN_TESTS for the validation seeds."""
+    return int.from_bytes(hashlib.sha256(f"test/{key}".encode()).digest()[:4], "big") % (OWN_TESTS + 1)
+
+
+def is_test_of(key: str, seed: int) -> bool:
+    """Whether a seed may be tested on a problem of the test split (seeds from 1000 on are validation seeds)."""
+    return owner_of(key) == (OWN_TESTS if seed >= 1000 else seed % OWN_TESTS)
 
 
 def split_of(key: str) -> str:

@@ -16,11 +16,13 @@ import functools
 import numpy as np
 
 from polarity_lib.config import ConfigError, choose, derive_seed
-from polarity_lib.problems.base import SPLITS, Problem, World, split_of
+from polarity_lib.problems.base import SPLITS, Problem, World, is_test_of, split_of
 
 LIMIT = 99  # running values stay within 0..LIMIT
 ONE_PASS = 600  # "fresh" problems come in passes of this many: levels are drawn in turn, and level 1 has few chains
 STYLES = ("worked", "checked", "direct")
+# Four updates per batch, as the papers' codes; about eight points on a curve.
+PROTOCOL = {"minibatches": 4, "pool_size": 2000, "curve_every": 13, "final_problems": 300, "final_samples": 64}
 
 
 def random_terms(level: int, low: int, high: int, rng: np.random.Generator) -> list[int]:
@@ -116,8 +118,8 @@ def _spaced(terms, rng):
     return " ".join([str(terms[0])] + [f"{'+' if t > 0 else '-'} {abs(t)}" for t in terms[1:]]) + ":"
 
 
-def draw(levels, low, high, write, world: str, split: str, count: int, seed: int) -> list[Problem]:
-    """`count` distinct problems of a split, levels in turn."""
+def draw(levels, low, high, write, apart: bool, world: str, split: str, count: int, seed: int) -> list[Problem]:
+    """`count` distinct problems of a split, levels in turn; `apart`: seeds are tested on different problems."""
     choose("split", split, SPLITS)
     rng = np.random.default_rng(derive_seed(world, split, seed))
     problems, seen, tries = [], set(), 0
@@ -128,27 +130,37 @@ def draw(levels, low, high, write, world: str, split: str, count: int, seed: int
         level = levels[len(problems) % len(levels)]
         terms = random_terms(level, low, high, rng)
         key = _key(terms)
-        if split_of(key) != split or key in seen:
+        if split_of(key) != split or key in seen or (apart and split == "test" and not is_test_of(key, seed)):
             continue
         seen.add(key)
         problems.append(Problem(world, write(terms, rng), str(sum(terms)), key, level))
     return problems
 
 
-def _world(name, levels, low=1, high=30, write=_plain, corpus="chain_cold", one_pass=ONE_PASS) -> World:
+def _world(name, levels, low=1, high=30, write=_plain, corpus="chain_cold", one_pass=ONE_PASS, apart=False, **more) -> World:
     return World(
         name=name,
-        draw=functools.partial(draw, tuple(levels), low, high, write, name),
+        draw=functools.partial(draw, tuple(levels), low, high, write, apart, name),
         size=lambda split: one_pass,
         max_new_tokens=96,
         corpus=corpus,
         family="chain",
+        **more,
     )
 
 
 CHAIN_WORLDS = {
     w.name: w
     for w in (
+        # Several ways of working: base policies that have an accurate one and seldom use it (latent), use it
+        # now and then (mix), or often (strong). Selecting among ways carries over to every problem.
+        _world("latent", range(2, 5), high=20, corpus="latent", apart=True, start_steps=700, protocol=PROTOCOL | {"steps": 100}),
+        _world("mix", range(2, 6), high=20, corpus="mix", apart=True, start_steps=500, protocol=PROTOCOL | {"steps": 100}),
+        _world("strong", range(2, 6), high=20, corpus="strong", apart=True, start_steps=500,
+               protocol=PROTOCOL | {"steps": 80, "curve_every": 10}),
+        # Harder, and rarer still: groups of 16 are often all wrong, and can come alive.
+        _world("rare", range(3, 7), high=20, corpus="rare", apart=True, start_steps=900,
+               protocol=PROTOCOL | {"steps": 100, "prompts_per_step": 16, "rollouts_per_prompt": 16}),
         _world("chain", range(1, 6)),
         _world("chain_hard", range(3, 6), corpus="chain_zero"),
         # For base policies that answer at once although they could work it out (claim C11).

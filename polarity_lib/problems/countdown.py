@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 
 from polarity_lib.config import ConfigError, choose, derive_seed
-from polarity_lib.problems.base import SPLITS, Problem, World, split_of
+from polarity_lib.problems.base import SPLITS, Problem, World, is_test_of, split_of
 
 OPERATORS = "+-*"
 MAX_TARGET = 99
@@ -86,13 +86,15 @@ def _problems_by_split(digits: int, low: int, high: int) -> dict[str, list[tuple
     return splits
 
 
-def draw(digits: int, low: int, high: int, world: str, split: str, count: int, seed: int) -> list[Problem]:
-    """`count` distinct problems of a split, in an order that the seed decides.
+def draw(digits: int, low: int, high: int, apart: bool, world: str, split: str, count: int, seed: int) -> list[Problem]:
+    """`count` distinct problems of a split, in an order that the seed decides; `apart`: seeds are tested on different problems.
 
     Raises:
         ConfigError: the split holds fewer problems than asked for.
     """
     have = _problems_by_split(digits, low, high)[choose("split", split, SPLITS)]
+    if apart and split == "test":
+        have = [problem for problem in have if is_test_of(_key(*problem), seed)]
     if count > len(have):
         raise ConfigError(f"{world} has {len(have)} {split} problems, not {count}.")
     order = np.random.default_rng(derive_seed(world, split, seed)).permutation(len(have))[:count]
@@ -130,14 +132,15 @@ def write_examples(count: int, rng: np.random.Generator) -> list[tuple[str, str]
     return pairs
 
 
-def _world(name: str, digits: int, low: int = 1, high: int = MAX_TARGET) -> World:
+def _world(name: str, digits: int, low: int = 1, high: int = MAX_TARGET, apart: bool = False, **more) -> World:
     return World(
         name=name,
-        draw=functools.partial(draw, digits, low, high, name),
+        draw=functools.partial(draw, digits, low, high, apart, name),
         size=lambda split: len(_problems_by_split(digits, low, high)[split]),
         max_new_tokens=16,
         corpus="countdown",
         family="countdown",
+        **more,
     )
 
 
@@ -146,6 +149,9 @@ COUNTDOWN_WORLDS = {
     for w in (
         _world("countdown3", 3),
         _world("countdown4", 4),
+        # Search: many right answers, found by trying; there is one way of working only.
+        _world("search", 4, apart=True, start_steps=1000, protocol={
+            "steps": 200, "minibatches": 4, "pool_size": 3000, "curve_every": 25, "final_problems": 300, "final_samples": 64}),
         # Out of distribution: targets that no text the policy saw ever named.
         _world("countdown4_large_targets", 4, 100, 199),
     )

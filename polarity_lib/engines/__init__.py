@@ -1,0 +1,20 @@
+"""Engines: what samples answers. Each offers
+
+    sample(problems, rollouts_per_prompt, seed) -> Rollouts
+
+and all of them turn the same uniform numbers into the same tokens.
+
+    torch_sampler  any causal model of transformers
+    fast_sampler   a decoder copied from a tiny Llama-shaped policy, for many short answers
+"""
+
+from polarity_lib.engines.fast_sampler import FastSampler
+from polarity_lib.engines.torch_sampler import ModelSampler, TorchSampler
+from polarity_lib.policy import Policy
+
+__all__ = ["FastSampler", "ModelSampler", "make_sampler"]
+
+
+def make_sampler(policy: Policy, **options) -> TorchSampler:
+    """The fast sampler where the policy's shape allows it, else the general one."""
+    return (FastSampler if FastSampler.supports(policy.model) else ModelSampler)(policy, **options)

@@ -1,0 +1,178 @@
+"""Who offers what: papers are found by walking folders, and asked for their parts by name.
+
+A *paper* is a package (a folder with an `__init__.py`) that holds
+
+    PAPER = Paper(title=..., arxiv=..., about=...)
+
+and any of these modules, each imported when somebody first asks for what is in it:
+
+    methods.py      METHODS      {name: function that builds a Method}
+    experiments.py  EXPERIMENTS  {name: Experiment}
+    probes.py       PROBES       {name: function (policy, config) -> metrics}
+    claims.py       CLAIMS       (Claim, ...); FINDINGS (sentences for the README), SUMMARIES (tables for docs/claims.md)
+    figures.py      STYLES       {arm: (label, colour, dashes)}
+    paper_scale.py  plan_text()  what the paper's own models and data would take
+    theory.py       where there are theorems to check; notebooks NN_name.ipynb may lie beside
+
+Papers are looked for in `polarity_lib/papers`, in installed packages that declare the entry-point
+group `polarity_lib.papers`, and in the folder that POLARITY_PAPERS names. No list of papers stands
+anywhere; nothing is registered by side effect. A name that two papers use is an error that names both.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from polarity_lib.config import ConfigError
+
+GROUP = "polarity_lib.papers"  # entry-point group of other people's packages
+OURS = Path(__file__).parent / "papers"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What a paper's folder says about itself.
+
+    Attributes:
+        title: as people call it, short.
+        arxiv: its number; "" for a collection that is no paper.
+        about: one paragraph.
+        notebooks: numbers of the notebooks that belong to it.
+        package: the import name of its folder; filled in where it is found.
+    """
+
+    title: str
+    arxiv: str = ""
+    about: str = ""
+    notebooks: tuple[str, ...] = ()
+    package: str = field(default="", kw_only=True)
+
+    @property
+    def name(self) -> str:
+        return self.package.rpartition(".")[2]
+
+    @property
+    def folder(self) -> Path:
+        return Path(importlib.util.find_spec(self.package).origin).parent
+
+    @property
+    def source(self) -> str:
+        """How tables name it."""
+        return f"arXiv {self.arxiv}" if self.arxiv else self.title
+
+    def part(self, module: str, attribute: str, default):
+        """An attribute of one of its modules; the default where the module or the attribute is absent."""
+        if importlib.util.find_spec(f"{self.package}.{module}") is None:
+            return default
+        return getattr(importlib.import_module(f"{self.package}.{module}"), attribute, default)
+
+
+def papers() -> tuple[Paper, ...]:
+    """Every paper, by its first notebook.
+
+    Raises:
+        ConfigError: a package without a PAPER, POLARITY_PAPERS is no folder, or a name is taken.
+    """
+    extra = os.environ.get("POLARITY_PAPERS", "")
+    if extra not in _FOUND:
+        found = [_read(package) for package in _packages(extra)]
+        _FOUND[extra] = tuple(sorted(found, key=lambda p: (p.notebooks, p.package)))
+    return _FOUND[extra]
+
+
+_FOUND: dict[str, tuple[Paper, ...]] = {}  # per value of POLARITY_PAPERS
+
+
+def _packages(extra: str) -> Iterator[str]:
+    """Import names: ours, installed ones, those of a folder."""
+    yield from (f"{GROUP}.{name}" for name in _packages_in(OURS))
+    yield from sorted(e.value for e in importlib.metadata.entry_points(group=GROUP))
+    if not extra:
+        return
+    folder = Path(extra).expanduser().resolve()
+    if not folder.is_dir():
+        raise ConfigError(f"POLARITY_PAPERS names {folder}, which is not a folder.")
+    sys.path.append(str(folder))
+    importlib.invalidate_caches()
+    for name in _packages_in(folder):
+        origin = importlib.util.find_spec(name).origin
+        if Path(origin).parent != folder / name:  # something installed goes by that name
+            raise ConfigError(f"{folder / name} cannot be a paper: the name {name} is taken by {origin}.")
+        yield name
+
+
+def _packages_in(folder: Path) -> list[str]:
+    return sorted(p.parent.name for p in folder.glob("*/__init__.py"))
+
+
+def _read(package: str) -> Paper:
+    module = importlib.import_module(package)
+    paper = getattr(module, "PAPER", None)
+    if not isinstance(paper, Paper):
+        raise ConfigError(f"{module.__file__} holds no PAPER = Paper(title=...), so its folder is no paper.")
+    return replace(paper, package=package)
+
+
+class Catalogue(MutableMapping):
+    """What all papers offer of one kind, by name; read when first used.
+
+    An entry may be set by hand (`METHODS["mine"] = mine`), for trying something out in a notebook.
+    """
+
+    def __init__(self, kind: str, module: str, attribute: str):
+        self.kind, self.module, self.attribute = kind, module, attribute
+        self._of: dict[tuple, dict] = {}
+
+    def _entries(self) -> dict:
+        key = papers()
+        if key not in self._of:
+            self._of[key] = self._collect(key)
+        return self._of[key]
+
+    def _collect(self, found: tuple[Paper, ...]) -> dict:
+        entries, owner = {}, {}
+        for paper in found:
+            offered = paper.part(self.module, self.attribute, {})
+            offered = offered if isinstance(offered, dict) else {item.name: item for item in offered}
+            for name, entry in offered.items():
+                if name in entries:
+                    raise ConfigError(f"{self.kind} {name!r} stands in two papers: "
+                                      f"{owner[name].folder} and {paper.folder}. Rename one.")
+                entries[name], owner[name] = entry, paper
+        return entries
+
+    def __getitem__(self, name):
+        return self._entries()[name]
+
+    def __setitem__(self, name, entry):
+        self._entries()[name] = entry
+
+    def __delitem__(self, name):
+        del self._entries()[name]
+
+    def __iter__(self):
+        return iter(self._entries())
+
+    def __len__(self):
+        return len(self._entries())
+
+
+METHODS = Catalogue("method", "methods", "METHODS")
+EXPERIMENTS = Catalogue("experiment", "experiments", "EXPERIMENTS")
+PROBES = Catalogue("probe", "probes", "PROBES")
+CLAIMS = Catalogue("claim", "claims", "CLAIMS")
+STYLES = Catalogue("style", "figures", "STYLES")
+
+
+def paper_of(catalogue: Catalogue, name: str) -> Paper:
+    """The paper that offers an entry."""
+    for paper in papers():
+        offered = paper.part(catalogue.module, catalogue.attribute, {})
+        if name in (offered if isinstance(offered, dict) else {item.name for item in offered}):
+            return paper
+    raise ConfigError(f"No paper offers the {catalogue.kind} {name!r}.")

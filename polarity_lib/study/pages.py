@@ -1,0 +1,164 @@
+"""What is written from tables: the findings in the README, docs/claims.md (the ledger) and docs/speed.md.
+
+    python -m polarity_lib pages          write them anew
+    python -m polarity_lib pages --check  exit 1 if one is out of date
+
+No number in them is typed by hand: papers offer sentences (FINDINGS) and say which means belong to a
+summary (SUMMARIES, both in their `claims.py`), benchmarks leave JSON. A test compares pages and tables.
+"""
+
+import functools
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from polarity_lib.claims import final, tail
+from polarity_lib.experiments import Runs, experiment, load_finished
+from polarity_lib.plots import arm_label
+from polarity_lib.registry import CLAIMS, EXPERIMENTS, Paper, papers
+from polarity_lib.results import ROOT, published_root, write_atomic
+from polarity_lib.statistics import paired_t
+from polarity_lib.study.plan import notebook_numbered
+
+HOW_TO_READ = """# The claims
+
+Written by `python -m polarity_lib pages` from [`data/results/claims.csv`](../data/results/claims.csv), which has every sub-test,
+its interval, the smallest difference these seeds could have seen, and the reason for each verdict.
+
+**Before any count: a world this small contradicts no result of a 7-billion-parameter model.** It says where a claim holds and
+what it hangs on. Every rule was committed before its runs; what was known earlier is said at its place.
+
+*Ours* is the first sub-test's paired difference over seeds, in points or per cent, with its 95 % interval.
+*Replicated*: the interval lies on the claimed side (or inside the margin, for "as good as").
+*Contradicted*: on the other side, in this world. *No effect*: inside the margin around zero. *Inconclusive*: more seeds might
+tell. The margin, 3 points, is ours, and as large as the gains some of these papers report: read the intervals, not only the
+word. A claim's verdict is that of all its sub-tests together; if they differ, the reason says how many went which way.
+"""
+
+
+@functools.cache
+def load(name: str) -> Runs:
+    """The committed runs of an experiment."""
+    return load_finished(experiment(name, "all", "tiny", EXPERIMENTS[name].seeds))
+
+
+# --- the README ---------------------------------------------------------------------
+
+
+def findings() -> str:
+    """A line per finding, paper after paper."""
+    return "\n".join(f"- {write(load)}" for paper in papers() for write in paper.part("claims", "FINDINGS", ()))
+
+
+def readme(text: str) -> str:
+    """The README with its findings made anew.
+
+    Raises:
+        ValueError: the marks of the part are missing.
+    """
+    marked = re.compile(r"(<!-- findings -->\n).*?(<!-- /findings -->)", re.DOTALL)
+    if not marked.search(text):
+        raise ValueError("README.md has no part marked findings")
+    return marked.sub(lambda m: m[1] + findings() + "\n" + m[2], text)
+
+
+# --- docs/claims.md -----------------------------------------------------------------
+
+
+def ledger(claims: Path) -> str:
+    """Every claim of a table that notebook 90 wrote, a section per paper."""
+    table = pd.read_csv(claims, keep_default_na=False, dtype={"notebook": str})
+    return "\n\n".join([HOW_TO_READ, *(section for paper in papers() if (section := paper_section(paper, table)))]) + "\n"
+
+
+def paper_section(paper: Paper, table: pd.DataFrame) -> str:
+    """A paper's claims, and the means of its main comparisons; "" if it makes no claim."""
+    names = [claim.name for claim in paper.part("claims", "CLAIMS", ())]
+    mine = table[table.claim.isin(names)]
+    if mine.empty:
+        return ""
+    counts = mine[mine.subtest == ""].verdict.value_counts()
+    title = f"## {paper.title} ({paper.source})" if paper.arxiv else f"## {paper.title}"
+    lines = [title, "", paper.about, "", ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + ".", "",
+             "| claim | what it says | theirs → ours (95 % interval) | could have seen | seeds | verdict | where |",
+             "|---|---|---|---|---|---|---|"]
+    lines += [claim_line(name, rows) for name, rows in mine.groupby("claim", sort=False)]
+    for title, name, prefix, ks in paper.part("claims", "SUMMARIES", ()):
+        lines += ["", f"**{title}**", "", summary(load(name), prefix, ks)]
+    return "\n".join(lines)
+
+
+def claim_line(name: str, rows: pd.DataFrame) -> str:
+    """A claim's row: its first sub-test's numbers (none where no run is compared), the verdict of all, links."""
+    total, first = rows[rows.subtest == ""].iloc[0], rows[rows.subtest != ""].iloc[0]
+    numbers = seen = ""
+    if str(first.low) not in ("", "nan") and CLAIMS[name].experiment:
+        ours, low, high = float(first.ours), float(first.low), float(first.high)
+        numbers = f"{first.subtest}: {first.theirs or '–'} → {ours:+.1f} ({low:+.1f}, {high:+.1f})"
+        seen = f"{float(first.smallest_detectable):.1f}"
+    notebook, figure = notebook_numbered(total.notebook), f"figures/{total.figure}.png"
+    where = total.notebook
+    if notebook:
+        path = f"../{notebook.relative_to(ROOT)}" if notebook.is_relative_to(ROOT) else str(notebook)
+        where = f"[{where}]({path})"
+    where += f", [figure](../{figure})" if (ROOT / figure).exists() else ""
+    verdict = f"**{total.verdict}** ({total.reason})"
+    return f"| {name} | {CLAIMS[name].says} | {numbers} | {seen} | {total.seeds} | {verdict} | {where} |"
+
+
+def summary(runs: Runs, prefix: str, ks: tuple[int, ...]) -> str:
+    """Mean pass@k of every arm whose name begins with the prefix, and what it adds to the base's pass@1."""
+    tables = {k: final(runs, tail(k)) for k in ks}
+    names = [a for a in dict.fromkeys(arm.name for arm in runs.arms) if a.startswith(prefix)]
+    heads = ["arm", *(f"pass@{k}" for k in ks), "gain at 1 (95 % interval)", "seeds"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    whole = tables[1][names].dropna()  # gains over the seeds that every arm has
+    for arm in names:
+        gain = paired_t(whole[arm] - whole[f"{prefix}base"])
+        told = f"{gain.estimate:+.1f}" + (f" ({gain.low:+.1f}, {gain.high:+.1f})" if gain.n > 1 else "")
+        told = "" if arm == f"{prefix}base" else told
+        cells = " | ".join(f"{tables[k][arm].mean():.1f}" for k in ks)
+        lines.append(f"| {arm_label(arm.removeprefix(prefix))} | {cells} | {told} | {tables[1][arm].count()} |")
+    return "\n".join(lines)
+
+
+# --- docs/speed.md ------------------------------------------------------------------
+
+
+def speed() -> str:
+    """Every benchmark's measured rows."""
+    lines = ["# Speed", "", "Written by `python -m polarity_lib pages` from `benchmarks/results/*.json`, which name machine and",
+             "versions. Each ratio comes from one run of both sides.", "",
+             "| what | ours | peer | ratio | threads |", "|---|---|---|---|---|"]
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        record = json.loads(path.read_text())
+        threads = record["machine"].get("threads", 1) if isinstance(record["machine"], dict) else 1
+        for row in record.get("measured", []):
+            peer = f"{row['peer']:g} {row['unit']} ({row['peer_name']})" if row.get("peer") else "–"
+            ratio = f"{row['ratio']:g} ×" if row.get("ratio") else "–"
+            lines.append(f"| {row['what']} | {row['ours']:g} {row['unit']} | {peer} | {ratio} | {threads} |")
+    return "\n".join(lines) + "\n"
+
+
+# --- writing ------------------------------------------------------------------------
+
+
+def pages() -> dict[Path, str]:
+    """Every written page, as it should read."""
+    return {ROOT / "README.md": readme((ROOT / "README.md").read_text()),
+            ROOT / "docs" / "claims.md": ledger(published_root() / "claims.csv"), ROOT / "docs" / "speed.md": speed()}
+
+
+def out_of_date() -> list[Path]:
+    """The pages that do not say what the tables say."""
+    return [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+
+
+def write_pages() -> list[Path]:
+    """Bring every page up to date; returns those that changed."""
+    changed, wanted = out_of_date(), pages()
+    for path in changed:
+        write_atomic(path, wanted[path].encode())
+    return changed

@@ -1,0 +1,280 @@
+"""The study as a plan: which runs and notebooks, in which order, and what they cost.
+
+    settings = Settings(scale="tiny")           the preview: headline arms, one seed
+    settings = Settings(full=True)              the committed study
+    jobs = study_jobs(settings)                 one job per arm, its seeds inside
+
+Nothing here computes a run. Hours at scale tiny come from measured runs (`costs`); GPU hours at
+scale paper are an estimate of ours.
+"""
+
+import functools
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from polarity_lib.config import ConfigError, RunConfig, StartConfig, choose, content_hash, scale_named
+from polarity_lib.experiments import Arm, experiment
+from polarity_lib.registry import EXPERIMENTS, papers
+from polarity_lib.results import ROOT, published_root, runs_root
+from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
+
+NOTEBOOKS = ROOT / "notebooks"
+SUMMARY = "90"  # the notebook that reads what all others found
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the person asked for on the command line."""
+
+    scale: str = "tiny"
+    seeds: int | None = None  # None: one in the preview, each experiment's own number in the full study
+    only: str = ""  # notebooks by number or name, separated by commas
+    full: bool = False
+    reuse: bool | None = None  # take committed results; None: in the full study only
+
+    def __post_init__(self):
+        scale_named(self.scale)
+        if self.seeds is not None and self.seeds < 1:
+            raise ConfigError(f"SEEDS is how many replicates to run, a whole number above zero, not {self.seeds}.")
+
+    @property
+    def reuses(self) -> bool:
+        return self.full if self.reuse is None else self.reuse
+
+    @property
+    def label(self) -> str:
+        """Names the executed notebooks, figures and tables of this request."""
+        return f"{self.scale}-{self.seeds or ('full' if self.full else 1)}"
+
+    def seeds_of(self, name: str) -> int:
+        return self.seeds or (EXPERIMENTS[name].seeds if self.full else 1)
+
+    @property
+    def figures(self) -> Path:
+        """The folder of this request's figures."""
+        return runs_root() / "figures" / self.label
+
+    @property
+    def tables(self) -> Path:
+        """The folder of this request's tables."""
+        return runs_root() / "tables" / self.label
+
+    @property
+    def claims(self) -> Path:
+        """The claims table of this request, which notebook 90 makes."""
+        return self.tables / "claims.csv"
+
+    def executed(self, notebook: Path) -> Path:
+        """Where the executed copy of a notebook goes."""
+        return runs_root() / "notebooks" / f"{notebook.stem}-{self.label}.ipynb"
+
+
+def notebooks(only: str = "") -> list[Path]:
+    """The numbered notebooks, ours and those in papers' folders, in order; `only` picks some by number or name.
+
+    Raises:
+        ConfigError: no notebook of that number or name, or one number twice.
+    """
+    folders = [NOTEBOOKS, *(paper.folder for paper in papers())]
+    known = sorted((path for folder in folders for path in folder.glob("[0-9][0-9]_*.ipynb")), key=lambda p: p.name)
+    for path, after in zip(known, known[1:]):
+        if path.stem[:2] == after.stem[:2]:
+            raise ConfigError(f"Two notebooks have the number {path.stem[:2]}: {path} and {after}.")
+    if not only:
+        return known
+    names = {path.stem: path for path in known} | {path.stem[:2]: path for path in known}
+    return sorted({names[choose("notebook", part.strip(), names)] for part in only.split(",")}, key=lambda p: p.name)
+
+
+def notebook_numbered(number: str) -> Path | None:
+    """The notebook of a number, if there is one."""
+    return next((path for path in notebooks() if path.stem[:2] == number), None)
+
+
+def experiments_of(notebook: Path, settings: Settings) -> list[str]:
+    """The experiments a notebook reads that belong to what was asked for."""
+    return [name for name, spec in EXPERIMENTS.items()
+            if spec.notebook == notebook.stem[:2] and (settings.full or spec.preview)]
+
+
+# --- jobs -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm with its seeds: what one process computes."""
+
+    experiment: str
+    arm: str
+    seeds: int
+    runs: tuple[Arm, ...]  # those that no earlier job computes
+    needs: tuple[str, ...]  # jobs that compute a run this one uses
+    notebook: str
+
+    @property
+    def name(self) -> str:
+        """Carries a hash of its runs, so another rate or size is another job."""
+        digest = content_hash({"runs": [arm.config.hash for arm in self.runs]})
+        return f"{self.experiment}.{re.sub('[^a-zA-Z0-9=.+-]+', '_', self.arm)}.{digest}"
+
+    def finished(self, reuse: bool) -> bool:
+        """Whether none of its runs needs computing."""
+        return all(is_finished(arm.config, reuse) for arm in self.runs)
+
+    def starts(self, reuse: bool) -> dict[str, StartConfig]:
+        """Base policies that its unfinished runs begin from, by name."""
+        return {arm.config.start.name: arm.config.start for arm in self.runs if not is_finished(arm.config, reuse)}
+
+
+def study_jobs(settings: Settings) -> list[Job]:
+    """Jobs in the order of their notebooks. Arms that two experiments share are computed by the first."""
+    jobs, owner = [], {}
+    for notebook in notebooks(settings.only):
+        for name in experiments_of(notebook, settings):
+            seeds = settings.seeds_of(name)
+            arms: dict[str, list[Arm]] = {}
+            for arm in experiment(name, scale=settings.scale, seeds=seeds):
+                arms.setdefault(arm.name, []).append(arm)
+            for arm_name, replicas in arms.items():
+                used = [a.config.hash for a in replicas] + [a.matched.hash for a in replicas if a.matched]
+                needs = tuple(dict.fromkeys(owner[run] for run in used if run in owner))
+                new = tuple(a for a in replicas if a.config.hash not in owner)
+                if not new:
+                    continue
+                job = Job(name, arm_name, seeds, new, needs, notebook.stem)
+                jobs.append(job)
+                owner |= {a.config.hash: job.name for a in new}
+    return jobs
+
+
+def runs_needed_by(notebook: Path, settings: Settings) -> set[str]:
+    """Hashes of the runs a notebook loads."""
+    return {arm.config.hash for name in experiments_of(notebook, settings)
+            for arm in experiment(name, scale=settings.scale, seeds=settings.seeds_of(name))}
+
+
+def jobs_needed_by(notebook: Path, settings: Settings, jobs: list[Job]) -> list[str]:
+    """Names of the jobs that compute those runs."""
+    wanted = runs_needed_by(notebook, settings)
+    return [job.name for job in jobs if wanted & {arm.config.hash for arm in job.runs}]
+
+
+def is_finished(config: RunConfig, reuse: bool) -> bool:
+    """Whether a run needs no computing. (What its files hold is checked when they are loaded.)"""
+    if (runs_root() / config.name / "done.json").exists():
+        return True
+    return reuse and config.hash in published_hashes()
+
+
+@functools.cache
+def published_hashes() -> frozenset[str]:
+    """Runs that are committed in data/results."""
+    return frozenset(run for path in published_root().glob("*/runs.csv") for run in pd.read_csv(path).run)
+
+
+def progress_of(config: RunConfig) -> float:
+    """The share of a run's steps that are behind it, as its folder tells while it is computed."""
+    folder = runs_root() / config.name
+    if (folder / "done.json").exists():
+        return 1.0
+    return 0.95 * _steps_behind(folder, config.steps)  # the rest is evaluation
+
+
+def progress_of_start(start: StartConfig) -> float:
+    """The same for a base policy's warm start."""
+    return 1.0 if start_is_made(start) else _steps_behind(start_folder(start), start.steps)
+
+
+def _steps_behind(folder: Path, steps: int) -> float:
+    """The share of the steps that the last line of a folder's live metrics has seen."""
+    try:
+        with open(folder / "metrics.jsonl", "rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 20000))
+            last = file.read().decode().splitlines()[-1]
+        return min(1.0, (json.loads(last)["step"] + 1) / max(1, steps))
+    except (OSError, ValueError, IndexError, KeyError):
+        return 0.0
+
+
+def source_hash(*paths: Path) -> str:
+    """Ten digits that name the content of some files; file times play no part."""
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.read_bytes())
+    return total.hexdigest()[:10]
+
+
+def reasons_to_execute(notebook: Path, settings: Settings) -> str:
+    """Changes with what a notebook shows: its runs, its source, the library's.
+
+    The runs themselves load, so executing again after an edit is quick. A
+    summary notebook also follows the notebooks before it.
+    """
+    sources = sorted((ROOT / "polarity_lib").rglob("*.py")) + [notebook]
+    if is_summary(notebook):
+        sources += [path for path in notebooks() if path != notebook]
+    return content_hash({"source": source_hash(*sources), "runs": sorted(runs_needed_by(notebook, settings))})
+
+
+def is_summary(notebook: Path) -> bool:
+    """Whether a notebook reads what all others found."""
+    return notebook.stem[:2] == SUMMARY
+
+
+# --- what it costs -----------------------------------------------------------------
+
+
+def start_is_made(start: StartConfig) -> bool:
+    """Whether the base policy is cached. (What its files hold is checked when they are loaded.)"""
+    return (start_folder(start) / "weights.pt").exists()
+
+
+def start_folder(start: StartConfig) -> Path:
+    """Where a base policy is made and kept."""
+    return runs_root() / "starts" / start.name
+
+
+def plan_text(settings: Settings, cores: int = 2) -> str:
+    """Runs and hours, notebook by notebook; at scale paper the GPU hours, disk and licences."""
+    if settings.scale == "paper":
+        return paper_plan_text()
+    jobs, lines, left = study_jobs(settings), [], 0.0
+    lines.append(f"{'notebook':<38}{'experiment':<16}{'arms':>5}{'seeds':>6}{'runs':>6}{'to do':>7}{'hours':>8}")
+    starts: dict[str, StartConfig] = {}
+    for notebook in notebooks(settings.only):
+        mine = experiments_of(notebook, settings)
+        left += notebook_seconds()
+        if not mine:
+            lines.append(f"{notebook.stem:<38}{'-':<16}")
+        for name in mine:
+            own = [job for job in jobs if job.experiment == name]
+            todo = [a for job in own for a in job.runs if not is_finished(a.config, settings.reuses)]
+            seconds = sum(run_seconds(a.config) for a in todo)
+            starts |= {a.config.start.name: a.config.start for a in todo}
+            left += seconds
+            arms = len(EXPERIMENTS[name].arms(scale_named(settings.scale), 0))
+            runs = sum(len(job.runs) for job in own)
+            lines.append(f"{notebook.stem:<38}{name:<16}{arms:>5}{settings.seeds_of(name):>6}{runs:>6}{len(todo):>7}"
+                         f"{seconds / 3600 / cores:>8.2f}")
+    left += sum(start_seconds(s) for s in starts.values() if not start_is_made(s))
+    runs = sum(len(job.runs) for job in jobs)
+    todo = sum(not is_finished(a.config, settings.reuses) for job in jobs for a in job.runs)
+    kind = "the committed study" if settings.full else "the preview (FULL=1: the committed study)"
+    lines.append(f"\nScale {settings.scale}, {kind}: {runs} runs, {todo} of them still to compute, "
+                 f"about {left / 3600 / cores:.1f} hours on {cores} cores.")
+    lines.append("A run that two experiments share is counted and computed once. "
+                 "Hours are fitted to measured runs (data/costs.csv) and assume cores like the one they ran on.")
+    if settings.scale == "small":
+        lines.append("The hours are those of a CPU core; scale small is meant for a GPU.")
+    return "\n".join(lines)
+
+
+def paper_plan_text() -> str:
+    """What each paper's own scale would take, as the papers' folders estimate it."""
+    found = [(paper, paper.part("paper_scale", "plan_text", None)) for paper in papers()]
+    return "\n\n".join(f"{paper.title} ({paper.source})\n{plan()}" for paper, plan in found if plan)

@@ -1,0 +1,49 @@
+"""`make study`: markers follow the run folders, progress counts what is behind us, Snakemake lists the plan's jobs."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from polarity_lib.results import ROOT
+from polarity_lib.study import plan, running
+from polarity_lib.study.costs import notebook_seconds
+from polarity_lib.study.plan import Settings
+
+pytestmark = pytest.mark.usefixtures("own_runs")
+
+
+def test_finished_runs_need_no_job(notebooks, tmp_path):
+    settings = Settings(scale="smoke")
+    job = plan.study_jobs(settings)[0]
+    running.marker(job.name).parent.mkdir(parents=True)
+    running.marker(job.name).touch()
+    running.settle_markers(settings)
+    assert not running.marker(job.name).exists()  # its runs are not there
+    for arm in job.runs:
+        (tmp_path / "runs" / arm.config.name).mkdir()
+        (tmp_path / "runs" / arm.config.name / "done.json").write_text("{}")
+    running.settle_markers(settings)
+    assert running.marker(job.name).exists()
+
+
+def test_committed_runs_leave_no_work_but_the_notebook():
+    progress = running.Progress(Settings(full=True, only="41"), cores=2)
+    behind, total, runs, executed = progress.work()
+    assert progress.starts == {} and runs == len(progress.runs) > 100 and executed == 0
+    assert total - behind == pytest.approx(notebook_seconds())
+
+
+@pytest.mark.slow
+def test_snakemake_lists_the_jobs_of_the_plan(tmp_path):
+    """A dry run of the real Snakefile: one job per arm, one per notebook."""
+    arguments = ["plan", "--scale", "smoke", "--dry-run", "--only", "10", "--cores", "1"]
+    command = [sys.executable, "-m", "polarity_lib", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = plan.study_jobs(Settings(scale="smoke", only="10"))
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
+    name = plan.notebooks("10")[0].stem
+    assert counts[f"runs_of_{name}"] == str(len(jobs)) and counts[f"notebook_{name}"] == "1"
