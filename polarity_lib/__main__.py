@@ -10,7 +10,6 @@
 import argparse
 import difflib
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -163,20 +162,22 @@ def command_pages(args) -> int:
     return int(args.check and bool(found))
 
 
-def command_clean(args) -> None:
-    """Delete data/runs, after asking."""
-    folder = runs_root()
-    if not folder.exists():
-        print(f"{folder} does not exist; nothing to delete")
-        return
-    finished = len(list(folder.glob("*/done.json")))
+def command_clean(args) -> int:
+    """Delete what runs left in the runs folder, after asking."""
+    from polarity_lib.study.cleaning import delete, left_by_runs
+
+    found = left_by_runs()
+    if not found.paths:
+        print(f"{found.root}: nothing to delete")
+        return 0
     if not args.yes:
-        print(f"Delete {folder} with {finished} finished runs and all base policies? Type yes: ", end="", flush=True)
+        print(f"Delete {found.told()}? Type yes: ", end="", flush=True)
         if sys.stdin.readline().strip() != "yes":
             print("kept")
-            return
-    shutil.rmtree(folder)
-    print(f"deleted {folder}")
+            return 0
+    delete(found)
+    print(f"deleted {found.told()}")
+    return 0
 
 
 COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_base_policy, "notebook": command_notebook,
@@ -187,6 +188,9 @@ COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_bas
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; a mistake in its arguments is one line and status 2, before any computing."""
     args = build_parser().parse_args(arguments)
+    for variable in ("POLARITY_RUNS", "POLARITY_SITE", "POLARITY_PAPERS", "POLARITY_TEST_DATA"):
+        if os.environ.get(variable, "").strip():  # relative to where the person stands, for every process that we start
+            os.environ[variable] = os.path.abspath(os.path.expanduser(os.environ[variable].strip()))
     try:
         return COMMANDS[args.command](args) or 0
     except ConfigError as error:

@@ -27,11 +27,14 @@ def pass_at_k(samples: int, correct, k: int) -> np.ndarray:
         k: at most n. At k = n it is plainly "any right", with the highest variance.
 
     Raises:
-        ValueError: k > n (no unbiased estimate exists), k < 1, or counts outside 0..n.
+        ValueError: k > n (no unbiased estimate exists), k < 1, counts outside 0..n or no whole numbers.
 
     Source: Chen et al. 2021, arXiv 2107.03374; used by arXiv 2506.01347.
     """
-    correct = np.asarray(correct, dtype=int)
+    for name, numbers in (("samples", [samples]), ("correct", correct)):
+        if not np.array_equal(np.asarray(numbers), np.asarray(numbers, dtype=float).round()):  # NaN too
+            raise ValueError(f"{name} must be whole numbers; got {np.asarray(numbers).tolist()[:5]}.")
+    samples, correct = int(samples), np.asarray(correct, dtype=int)
     if not 1 <= k <= samples:
         raise ValueError(f"pass@{k} needs at least {k} samples per problem and k >= 1; there are {samples}.")
     if correct.size and not (0 <= correct.min() and correct.max() <= samples):
@@ -89,9 +92,16 @@ def distinct_right(texts: list[str], verdicts, samples: int) -> float:
 
 
 def gather_counts(counts: pd.DataFrame, k: int) -> np.ndarray:
-    """pass@k per problem from a stored count table."""
-    samples = int(counts.samples.iloc[0])
-    return pass_at_k(samples, counts.correct.to_numpy(), k)
+    """pass@k per problem from a stored count table, whose problems may have different numbers of samples.
+
+    Raises:
+        ValueError: as `pass_at_k`.
+    """
+    found = np.empty(len(counts))
+    for samples in counts.samples.unique():
+        rows = (counts.samples == samples).to_numpy()
+        found[rows] = pass_at_k(samples, counts.correct[rows], k)
+    return found
 
 
 def sample_test(policy: Policy, config: RunConfig, label: str, problems: int = PROBE_PROBLEMS,

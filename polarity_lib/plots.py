@@ -106,7 +106,8 @@ def legend_below(fig, axes, columns: int = 6) -> None:
     """One entry per label, whichever panel has it."""
     found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels())}
     if found:
-        fig.legend(found.values(), found, loc="outside lower center", ncols=min(columns, len(found)), handlelength=3.0)
+        rows = -(-len(found) // columns)
+        fig.legend(found.values(), found, loc="outside lower center", ncols=-(-len(found) // rows), handlelength=3.0)
 
 
 def keep_in_view(ax, values, side: str = "y") -> None:
@@ -140,7 +141,7 @@ def without_seed_effects(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def curves(ax, metrics: pd.DataFrame, metric: str, arms=None, factor: float = 1.0, within_seeds: bool = False,
-           x: str = "step", style=style_of) -> None:
+           x: str = "step", style=style_of, in_view: bool = False) -> None:
     """A metric over training, one line per arm, with its 95 % interval over seeds.
 
     Args:
@@ -150,6 +151,7 @@ def curves(ax, metrics: pd.DataFrame, metric: str, arms=None, factor: float = 1.
         within_seeds: bands are of `without_seed_effects` of these arms, where seeds start from different levels.
         x: column of the horizontal axis.
         style: arm -> (label, colour, dashes).
+        in_view: bands may leave their panel (few seeds).
     """
     rows = metrics[metrics.metric == metric]
     if rows.empty:
@@ -163,6 +165,8 @@ def curves(ax, metrics: pd.DataFrame, metric: str, arms=None, factor: float = 1.
         label, colour, dashes = style(name)
         sns.lineplot(rows[rows.arm == name].assign(value=lambda r: factor * r.value), x=x, y="value", color=colour, ls=dashes,
                      label=label, legend=False, errorbar=t_interval, err_kws={"lw": 0, "alpha": 0.15}, ax=ax)
+    if in_view:
+        keep_in_view(ax, factor * rows.value)
     ax.set_xlabel("training step")
     ax.set_ylabel("")
 
@@ -225,13 +229,14 @@ def plot_curves(runs, arms, shown: dict, columns: int = 0, within_seeds: bool = 
 # ---------------------------------------------------------------- arms and differences
 
 
-def seeds(ax, groups: dict, colours, upright: bool = False, marker: str = "D") -> None:
+def seeds(ax, groups: dict, colours, upright: bool = False, marker: str = "D", aside: float = 0.0) -> None:
     """A row per entry: every seed as a faint dot, the mean as a marker, its interval where there are several seeds.
 
     Args:
         groups: place on the other axis (a number) -> values over seeds.
         colours: one per entry.
         upright: values run up instead of along.
+        aside: how far the dots stand from the mean, where narrow intervals would hide them.
     """
     for (place, values), colour in zip(groups.items(), colours):
         values = np.asarray(values, dtype=float)
@@ -239,10 +244,10 @@ def seeds(ax, groups: dict, colours, upright: bool = False, marker: str = "D") -
         if not len(values):
             continue
         where = np.full(len(values), float(place))
-        axes = {"x": where, "y": values} if upright else {"x": values, "y": where}
+        beside, at = ({"x": x, "y": values} if upright else {"x": values, "y": x} for x in (where + aside, where))
         shared = {"color": colour, "orient": "x" if upright else "y", "native_scale": True, "ax": ax}
-        sns.stripplot(**axes, **shared, alpha=0.35, size=4.5, jitter=False, zorder=1)
-        sns.pointplot(**axes, **shared, errorbar=t_interval, markers=marker, markersize=6, linestyle="none",
+        sns.stripplot(**beside, **shared, alpha=0.35, size=4.5, jitter=False, zorder=1)
+        sns.pointplot(**at, **shared, errorbar=t_interval, markers=marker, markersize=6, linestyle="none",
                       err_kws={"lw": 2}, zorder=2)
     ax.set_xlabel("")
     ax.set_ylabel("")

@@ -6,7 +6,7 @@
         checkpoint.pt    latest state, one checksummed file
         metrics.jsonl    a line per step, for watching; never read back
         *.parquet        the finished tables
-        done.json        written last: checksum of every table
+        done.json        written last: checksum of every table; diverged.json instead where the policy was lost
 
 A run that was killed anywhere continues from its checkpoint. A file whose
 checksum does not fit is reported and that run alone is redone.
@@ -44,9 +44,27 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def place(variable: str, default: Path) -> Path:
+    """The folder that an environment variable names: expanded and absolute, whoever asks from wherever.
+
+    Empty means unset. A relative one lies in the checkout (the command line makes it absolute first).
+    """
+    given = os.environ.get(variable, "").strip()
+    return ROOT / Path(given).expanduser() if given else default
+
+
 def runs_root() -> Path:
     """Where runs go: POLARITY_RUNS, else data/runs in the checkout."""
-    return Path(os.environ.get("POLARITY_RUNS", ROOT / "data" / "runs"))
+    return place("POLARITY_RUNS", ROOT / "data" / "runs")
+
+
+MARK = ".sample-polarity"  # stands in a runs folder that we made; nothing else is ever cleaned
+
+
+def mark_runs_root() -> None:
+    """Say in the runs folder that it is one."""
+    if not (runs_root() / MARK).exists():
+        write_atomic(runs_root() / MARK, b"Runs of the sample-polarity study. `make clean-runs` deletes what they left here.\n")
 
 
 REASONS = {
@@ -153,6 +171,8 @@ class RunFolder:
         half-written is swept up by the next one.
         """
         make_folder(self.path)
+        if self.path.is_relative_to(runs_root()):
+            mark_runs_root()
         lock = FileLock(self.path / ".lock", thread_local=False)
         with clear_storage_errors(self.path):
             try:
@@ -209,30 +229,32 @@ class RunFolder:
 
     # --- when finished ------------------------------------------------------
 
-    def finish(self, tables: dict[str, pd.DataFrame]) -> None:
-        """Write the tables, then the file that declares them complete."""
+    def finish(self, tables: dict[str, pd.DataFrame], diverged: str = "") -> None:
+        """Write the tables, then the file that declares them complete, or says why the run could not be."""
         sums = {}
         for name, table in tables.items():
             data = table.to_parquet(index=False, compression="zstd")
             sums[f"{name}.parquet"] = checksum(data)
             write_atomic(self.path / f"{name}.parquet", data)
         done = {"identity": self.identity, "files": sums, "finished": time.strftime("%FT%TZ", time.gmtime())}
-        write_atomic(self.path / "done.json", json.dumps(done, indent=1).encode())
+        done |= {"diverged": diverged} if diverged else {}
+        write_atomic(self.path / ("diverged.json" if diverged else "done.json"), json.dumps(done, indent=1).encode())
         self.drop_checkpoint()
 
     def load(self) -> dict[str, pd.DataFrame] | None:
-        """The finished tables; None if unfinished or damaged (then it is said and cleared)."""
-        if not (self.path / "done.json").exists():
+        """The tables of a run that ended; None if it has not, or they are damaged (then it is said and cleared)."""
+        end = ended(self.path)
+        if end is None:
             return None
         try:
-            return self._read()
+            return self._read(end)
         except (Damaged, ValueError, KeyError, TypeError, OSError) as error:  # the file may hold anything
             say(f"{self.path.name}: {error}; this run alone is redone")
-            (self.path / "done.json").unlink(missing_ok=True)
+            end.unlink(missing_ok=True)
             return None
 
-    def _read(self) -> dict[str, pd.DataFrame]:
-        done = json.loads((self.path / "done.json").read_text())
+    def _read(self, end: Path) -> dict[str, pd.DataFrame]:
+        done = json.loads(end.read_text())
         tables = {}
         for file, expected in done["files"].items():
             data = (self.path / file).read_bytes()
@@ -240,6 +262,11 @@ class RunFolder:
                 raise Damaged(f"{file} is damaged (its checksum does not fit)")
             tables[Path(file).stem] = pd.read_parquet(io.BytesIO(data))
         return tables
+
+
+def ended(folder: Path) -> Path | None:
+    """The file that says how a run ended, finished or diverged; None while it has not."""
+    return next((folder / name for name in ("done.json", "diverged.json") if (folder / name).exists()), None)
 
 
 # --- the committed results --------------------------------------------------

@@ -9,6 +9,7 @@ so there is no generator state to lose.
 
 import copy
 import functools
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from polarity_lib import diagnostics
 from polarity_lib.config import RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
 from polarity_lib.engines import make_sampler
-from polarity_lib.evaluation import evaluate, sampler_gap
+from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
 from polarity_lib.methods import Method, Progress, method_named
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.policy import Packed, Policy, hidden_states, one_thread, pack, token_distributions, token_logprobs
@@ -144,6 +145,14 @@ def prepare(config: RunConfig, device: str) -> Run:
     return run
 
 
+class Diverged(ArithmeticError):
+    """A number of the update is not finite, so the policy is lost."""
+
+    def __init__(self, quantity: str, run: Run):
+        super().__init__(f"{run.config.name}: the {quantity} is not finite at step {run.step} of {run.config.steps} "
+                         f"(learning rate {run.config.learning_rate:g})")
+
+
 def stream_of(config: RunConfig) -> int | str:
     """What names a run's own luck: its seed, or a twin's seed and stream."""
     return f"{config.seed}.{config.stream}" if config.stream else config.seed
@@ -174,12 +183,18 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
             say(f"{config.name}: continues at step {run.step} of {config.steps}")
         folder.begin(provenance(run.policy.model, device) if not saved else None)
         first, began, before = run.step, time.monotonic(), run.seconds
-        while run.step < config.steps:
+        diverged = ""
+        while run.step < config.steps and not diverged:
             if run.step % config.curve_every == 0:
                 run.log_window()
                 run.log(curve(run))
             size = update_sizes[run.step] if update_sizes else None
-            metrics = one_step(run, size)
+            try:
+                metrics = one_step(run, size)
+            except Diverged as error:
+                diverged = str(error)
+                say(f"{diverged}; the run ends here, as a collapse")
+                break
             run.window.append(metrics)
             run.norms.append(metrics["update/norm"])
             folder.watch({"step": run.step, **metrics})
@@ -191,8 +206,11 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
                 left = (time.monotonic() - began) / (run.step - first) * (config.steps - run.step)
                 watch(run.step, config.steps, left)
         run.log_window()
-        run.log(curve(run))
-        final, problems = final_evaluation(run)
+        if diverged:
+            final, problems = nothing_right(run)
+        else:
+            run.log(curve(run))
+            final, problems = final_evaluation(run)
         run.log(final | {"timing.run": before + time.monotonic() - began})
         tables = {
             "updates": pd.DataFrame({"step": range(len(run.norms)), "norm": run.norms}),
@@ -200,7 +218,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
             "problems": problems,
             "rollouts": pd.DataFrame(run.samples),
         }
-        folder.finish(tables)
+        folder.finish(tables, diverged)
     return tables
 
 
@@ -259,13 +277,19 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
         run.optimizer.zero_grad()
         for chunk in split_rows(rows, rollouts.mask_NT):
             loss, share, gap = chunk_loss(run, rollouts, advantages_NT, chunk, counts)
+            if not torch.isfinite(loss):
+                raise Diverged("loss", run)
             loss.backward()
             clipped.append(share)
             gaps.append(gap)
         limit = config.grad_clip or float("inf")
         grad_norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, limit)))
+        if not math.isfinite(grad_norms[-1]):
+            raise Diverged("gradient", run)
         run.optimizer.step()
     norm = diagnostics.update_norm(before, parameters)
+    if not math.isfinite(norm):
+        raise Diverged("policy's weights", run)
     if update_size is not None and norm > 0:
         with torch.no_grad():
             for p, b in zip(parameters, before):
@@ -287,6 +311,8 @@ def chunk_loss(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor
     mask_NT = rollouts.mask_NT[rows].to(device)
     logprobs_NT, entropies_NT, _ = token_logprobs(
         run.policy.model, pack_rows(rollouts, rows), mask_NT, run.config.temperature)
+    if not torch.isfinite(logprobs_NT).all():
+        raise Diverged("log-probability of a sampled token", run)
     # The first update of a batch is exactly on-policy: the old log-probabilities are the new ones.
     old_NT = logprobs_NT.detach()
     if "old_logprobs" in rollouts.extras:
@@ -398,6 +424,18 @@ def final_evaluation(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
         counts.append(table.assign(set=name))
     for name in config.probes:
         found |= PROBES[name](run.policy, config)
+    return found, pd.concat(counts, ignore_index=True)
+
+
+def nothing_right(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
+    """What a lost policy is worth: no answer right, to any problem. `run/diverged` is 1 in no other run."""
+    config, world = run.config, world_named(run.config.world)
+    found, counts = {"run/diverged": 1.0, "validation/pass@1": 0.0}, []
+    for name, problems, samples in (("test", world.draw("test", config.final_problems, config.seed), config.final_samples),
+                                    ("pool", run.stream.pool[:256], min(16, config.final_samples))):
+        found |= {f"{name}/pass@{k}": 0.0 for k in powers_of_two(samples)}
+        counts.append(pd.DataFrame({"problem": [p.key for p in problems], "level": [p.level for p in problems], "samples": samples,
+                                    "correct": 0, "greedy": 0, "set": name}))
     return found, pd.concat(counts, ignore_index=True)
 
 

@@ -11,7 +11,8 @@ from scipy import stats
 from polarity_lib.engines import FastSampler, ModelSampler, make_sampler
 from polarity_lib.engines.torch_sampler import next_prefixes, pick_tokens, uniforms
 from polarity_lib.policy import Policy, build_policy
-from polarity_lib.problems import world_named
+from polarity_lib.problems import Problem, world_named
+from polarity_lib.verification import verify
 
 SAMPLERS = [FastSampler, ModelSampler]
 both = pytest.mark.parametrize("sampler", SAMPLERS)
@@ -199,3 +200,14 @@ def test_other_shapes_take_the_general_sampler():
     assert isinstance(make_sampler(policy), FastSampler)
     policy.model.config.num_key_value_heads = 1
     assert isinstance(make_sampler(Policy(policy.model, policy.tokenizer)), ModelSampler)
+
+
+def test_special_tokens_in_the_middle_of_an_answer_are_seen_by_the_verdict(policy):
+    sampler = make_sampler(policy)
+    pad, eos = policy.tokenizer.pad_token_id, policy.tokenizer.eos_token_id
+    row = [*policy.encode("1+2"), pad, *policy.encode("*3"), eos]
+    text, = sampler._texts(torch.tensor([row]), torch.tensor([len(row)]))
+    assert text == "1+2<pad>*3"
+    problem = Problem("countdown3", "123>7:", "7", "by hand")
+    assert [v.label for v in verify([problem], [text], [True])] == ["no_answer"]
+    assert sampler._texts(torch.tensor([[eos]]), torch.tensor([1])) == [""]

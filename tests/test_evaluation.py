@@ -80,3 +80,16 @@ def test_an_evaluation_equals_its_rollouts_recounted(policy):
     assert metrics["length"] == pytest.approx(rollouts.mask_NT.sum().item() / len(rollouts))
     assert sum(v for k, v in metrics.items() if k.startswith("verdicts/")) == pytest.approx(1)
     assert 0 < sum(right) < len(right)  # or nothing was compared
+
+
+def test_problems_with_different_numbers_of_samples_are_counted_by_their_own():
+    table = pd.DataFrame({"samples": [4, 2], "correct": [1, 1]})
+    assert gather_counts(table, 2).tolist() == pytest.approx([0.5, 1.0])  # 1 - C(3,2)/C(4,2), 1 - C(1,2)/C(2,2)
+    with pytest.raises(ValueError, match="pass@4 needs at least 4 samples"):
+        gather_counts(table, 4)
+
+
+@pytest.mark.parametrize(("samples", "correct"), [(4, [1.5]), (4, [float("nan")]), (3.5, [1]), (float("nan"), [1])])
+def test_counts_that_are_no_whole_numbers_are_refused(samples, correct):
+    with pytest.raises(ValueError, match="whole numbers"):
+        pass_at_k(samples, correct, 1)

@@ -1,6 +1,7 @@
 """The loop: repeatable to the bit, resumable from anywhere, and what its controls do."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -284,3 +285,33 @@ def test_what_the_trainings_own_verifier_pays_is_logged(configure, tmp_path):
     rows = train(config, RunFolder(config.name, config.identity, tmp_path))["metrics"].query("step > 0")
     value = rows.groupby("metric").value.mean()
     assert value["train/paid"] == pytest.approx(1 - value["train/reward"])
+
+
+# ---------------------------------------------------------------- policies that are lost
+
+
+@pytest.mark.parametrize("method", ["grpo", "reinforce", "psr", "rloo"])
+def test_a_rate_that_destroys_the_policy_ends_the_run_and_is_no_result(method, configure, tmp_path, capsys):
+    config = configure(method, learning_rate=1e38, steps=6)
+    folder = RunFolder(config.name, config.identity, tmp_path)
+    tables = train(config, folder)
+    said = capsys.readouterr().err
+    assert re.search(r"is not finite at step \d of 6 \(learning rate 1e\+38\); the run ends here", said)
+    assert not (folder.path / "done.json").exists() and (folder.path / "diverged.json").exists()
+    last = tables["metrics"].sort_values("step", kind="stable").groupby("metric").value.last()
+    assert last["run/diverged"] == 1 and last["test/pass@1"] == last["test/pass@4"] == 0
+    assert tables["metrics"].query("metric == 'validation/entropy' and step == 0").value.item() > 0  # what there was stays
+    again = folder.load()
+    assert again["metrics"].equals(tables["metrics"]) and not tables["problems"].correct.any()
+    assert len(tables["problems"].query("set == 'test'")) == config.final_problems
+
+
+def test_the_true_cause_is_named(configure, tmp_path, monkeypatch, capsys):
+    """Weights that are lost on the way are not reported as logits in the wrong place."""
+    config = configure("grpo", steps=2)
+    run = prepare(config, "cpu")
+    with torch.no_grad():
+        next(run.policy.model.parameters())[:] = float("nan")
+    with pytest.raises(training.Diverged, match="not finite at step 0 of 2"):
+        for _ in range(3):
+            training.one_step(run)

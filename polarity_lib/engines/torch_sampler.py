@@ -50,7 +50,7 @@ def _nucleus(probs_NV: Tensor, top_p: float) -> Tensor:
 
 
 def uniforms(seed, problems: list[Problem], group_size: int, length: int) -> Tensor:
-    """[P*G, T] uniform numbers; a problem's block depends on the seed and the problem alone."""
+    """[P*G, T] uniform numbers; a problem's block depends on the seed, the problem and its place in the batch."""
     blocks = [
         np.random.default_rng(derive_seed(seed, i, p.key)).random((group_size, length), dtype=np.float32)
         for i, p in enumerate(problems)
@@ -101,8 +101,10 @@ class TorchSampler:
         )
 
     def _texts(self, tokens_NT: Tensor, lengths_N: Tensor) -> list[str]:
+        """What was written, the end of text left out. Other special tokens stay: the verdict must see them."""
+        eos = self.policy.tokenizer.eos_token_id
         rows = [row[:n] for row, n in zip(tokens_NT.tolist(), lengths_N.tolist())]
-        return self.policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        return self.policy.tokenizer.batch_decode([row[:-1] if row[-1:] == [eos] else row for row in rows])
 
     def _decode(self, prompts: list[list[int]], group_size: int, limit: int, uniform_NT: Tensor | None):
         """Sample all rows of some prompts; every distinct prefix runs through the model once."""

@@ -20,7 +20,7 @@ import pandas as pd
 from polarity_lib.config import ConfigError, RunConfig, StartConfig, choose, content_hash, scale_named
 from polarity_lib.experiments import Arm, experiment
 from polarity_lib.registry import EXPERIMENTS, papers
-from polarity_lib.results import ROOT, published_root, runs_root
+from polarity_lib.results import ROOT, ended, published_root, runs_root
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -81,7 +81,8 @@ def notebooks(only: str = "") -> list[Path]:
         ConfigError: no notebook of that number or name, or one number twice.
     """
     folders = [NOTEBOOKS, *(paper.folder for paper in papers())]
-    known = sorted((path for folder in folders for path in folder.glob("[0-9][0-9]_*.ipynb")), key=lambda p: p.name)
+    known = sorted((path for folder in folders for path in folder.glob("[0-9][0-9]_*.ipynb")
+                    if "-Copy" not in path.stem), key=lambda p: p.name)  # JupyterLab's duplicates are nobody's notebook
     for path, after in zip(known, known[1:]):
         if path.stem[:2] == after.stem[:2]:
             raise ConfigError(f"Two notebooks have the number {path.stem[:2]}: {path} and {after}.")
@@ -166,7 +167,7 @@ def jobs_needed_by(notebook: Path, settings: Settings, jobs: list[Job]) -> list[
 
 def is_finished(config: RunConfig, reuse: bool) -> bool:
     """Whether a run needs no computing. (What its files hold is checked when they are loaded.)"""
-    if (runs_root() / config.name / "done.json").exists():
+    if ended(runs_root() / config.name):
         return True
     return reuse and config.hash in published_hashes()
 
@@ -180,7 +181,7 @@ def published_hashes() -> frozenset[str]:
 def progress_of(config: RunConfig) -> float:
     """The share of a run's steps that are behind it, as its folder tells while it is computed."""
     folder = runs_root() / config.name
-    if (folder / "done.json").exists():
+    if ended(folder):
         return 1.0
     return 0.95 * _steps_behind(folder, config.steps)  # the rest is evaluation
 

@@ -20,7 +20,9 @@ import pandas as pd
 
 from polarity_lib.experiments import TABLES, Arm, experiment, published_run
 from polarity_lib.registry import EXPERIMENTS
-from polarity_lib.results import ROOT, Damaged, RunFolder, checksum, published_root, runs_root, say, without_timings, write_atomic
+from polarity_lib.results import (
+    ROOT, Damaged, RunFolder, checksum, ended, published_root, runs_root, say, without_timings, write_atomic,
+)
 from polarity_lib.study.costs import publish_costs
 from polarity_lib.study.plan import Settings, study_jobs
 from polarity_lib.verification.second_worlds import world_disagreement
@@ -57,7 +59,7 @@ def read_finished(name: str, scale: str) -> dict[str, dict]:
     found = {}
     for arm in arms_of(name, scale):
         folder = runs_root() / arm.config.name
-        if (folder / "done.json").exists():
+        if ended(folder):
             found[arm.config.hash] = read_checked(folder, arm.config.identity)
     return found
 
@@ -69,7 +71,7 @@ def read_checked(folder: Path, identity: dict) -> dict[str, pd.DataFrame]:
         Damaged: says which file of which run.
     """
     try:
-        done = json.loads((folder / "done.json").read_text())
+        done = json.loads(ended(folder).read_text())
         if done["identity"] != json.loads(json.dumps(identity)):
             raise Damaged("its identity is not that of its name")
         tables = {}

@@ -1,7 +1,6 @@
 """Executed notebooks -> HTML pages with an index, readable without Jupyter."""
 
 import html
-import os
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from polarity_lib.study.plan import Settings, notebooks
-from polarity_lib.results import ROOT, say, write_atomic
+from polarity_lib.results import ROOT, place, say, write_atomic
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -29,7 +28,7 @@ PAGE = """<!doctype html>
 
 def site_root() -> Path:
     """Where pages go: POLARITY_SITE, else site/ in the checkout."""
-    return Path(os.environ.get("POLARITY_SITE", ROOT / "site"))
+    return place("POLARITY_SITE", ROOT / "site")
 
 
 def build_site(settings: Settings) -> list[Path]:

@@ -37,14 +37,6 @@ def test_a_misspelt_option_is_refused(arguments, hint, capsys):
     assert hint in capsys.readouterr().err
 
 
-def test_deleting_runs_asks_first(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "runs" / "some-run"
-    folder.mkdir(parents=True)
-    monkeypatch.setattr(sys, "stdin", open(os.devnull))
-    assert main(["clean-runs"]) == 0 and folder.exists()
-    assert main(["clean-runs", "--yes"]) == 0 and not folder.exists()
-
-
 def test_a_base_policy_is_made_once(tmp_path, capsys):
     arguments = ["base-policy", "countdown", "smoke", "2", "0"]
     assert main(arguments) == 0

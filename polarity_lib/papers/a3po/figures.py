@@ -1,168 +1,311 @@
-"""Figures of notebooks 32 and 33: A3PO beside its baselines, and training on one polarity.
+"""Figures of A3PO, notebooks 30 to 33: tables to figures.
 
-Tables to figures, as in `figures.py`. Arms, seeds or worlds without runs are left out and
-not refused, since sweeps fill up one run at a time. Intervals are 95 % t intervals over seeds.
+    30   plot_toy_paths, plot_weight_grid, plot_equal_ratios
+    31   plot_identity, plot_cells, plot_cell_curves, plot_controls
+    32   plot_token_advantages, plot_head_to_head, plot_dynamics, plot_per_sample, plot_ablations
+    33   plot_dynamics again, plot_hacking, plot_shifted
+
+Seeds start from policies of different strength. So arms are compared seed by seed, and bands over training are of
+`without_seed_effects`. Arms, seeds and worlds without runs are left out or said to be missing, never refused.
 """
 
-import matplotlib.pyplot as plt
+import itertools
+
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 
-from polarity_lib.papers.a3po.claims import ADMITTED
+from polarity_lib import plots
+from polarity_lib.claims import MARGIN, RELATIVE_MARGIN, area, at_step, final
+from polarity_lib.experiments import Runs
+from polarity_lib.papers.a3po.claims import ADMITTED, ENTROPY, EQUAL, RAISING
+from polarity_lib.papers.a3po.experiments import CELL_SCALES, CELLS, WEIGHTS
 from polarity_lib.plots import (
-    COLOURS, LABELS, RIGHT, WRONG, arm_colour, arm_label, draw_arms, draw_line, draw_seeds,
-    without_seed_effects,
+    BASE, NEUTRAL, RIGHT, WRONG, arm_colour, curves, differences, heat, keep_in_view, legend_below, method_of, panels, seeds,
+    style_of, symmetric,
 )
-from polarity_lib.claims import MARGIN
+from polarity_lib.statistics import paired_t
 
-DASHES = {"grpo": (0, (6, 2)), "dapo": (0, (3, 1.5)), "dapo_fork": (0, (1, 1)), "w_reinforce": (0, (5, 1, 1, 1)),
-          "lp_reg": (0, (3, 1, 1, 1, 1, 1))}
-ALONE = {"psr_grpo_seq": LABELS["psr"], "nsr_grpo_seq": LABELS["nsr"]}  # here no other definition stands beside them
-
-ABLATION_GROUPS = {
-    "weight over training": ("constant 2", "constant 5", "literal slope", "literal slope per update"),
-    "size of the step": ("mean one", "a3po matched"),
-    "which tokens": ("random tokens", "same positions", "swapped", "by entropy"),
-    "whose tokens": ("only right", "only wrong"),
-    "base loss": ("on dapo",),
-    "other methods": ("grpo", "dr_grpo", "cispo", "gspo"),
-}
-LYING = {"lying verifier": ("a3po tossed", "a3po flipped")}
+ENDS = {"probability": {"low": "unlikely tokens", "high": "likely tokens"},
+        "entropy": {"low": "certain positions", "high": "uncertain positions"}}
 
 
-def method_of(arm: str) -> str:
-    """`countdown3/psr_grpo_seq leaky` -> `psr_grpo_seq`."""
-    return arm.split("/")[-1].removesuffix(" leaky")
+def words_of(cell: str, metric: str = "probability") -> str:
+    """`right_low` -> unlikely tokens, right answers."""
+    side, end = cell.split("_")
+    return f"{ENDS[metric][end]}, {side} answers"
+
+
+def weights_of(arm: str) -> tuple[float, float]:
+    """`sgd/P2N0.5` -> (2.0, 0.5)."""
+    positive, negative = arm.split("/")[-1].removeprefix("P").split("N")
+    return float(positive), float(negative)
+
+
+def log_ratio(arm: str) -> float:
+    """log2(w+ / w-); infinite where one weight is zero."""
+    positive, negative = weights_of(arm)
+    return np.log2(positive / negative) if positive and negative else np.inf if positive else -np.inf
+
+
+def ratio_colour(arm: str) -> str:
+    """From the colour of wrong answers over grey to that of right answers."""
+    shades = sns.blend_palette([WRONG, "#E6B88F", "#8a8a8a", "#8FCDB8", RIGHT], as_cmap=True)
+    return to_hex(shades(float(np.clip(0.5 + log_ratio(arm) / 5, 0, 1))))
+
+
+STYLES = {"a3po": ("A3PO", "#000000"), "none": ("no shaping", "#000000", (0, (1, 1))),
+          "a3pox5": ("both (A3PO's choice)", "#000000"), "swappedx5": ("swapped cells", NEUTRAL),
+          "randomx5": ("random tokens", NEUTRAL), "positionx5": ("random, same positions", NEUTRAL)}
+STYLES |= {arm: (arm, ratio_colour(arm), "--" if np.isinf(log_ratio(arm)) else "-")
+           for arm in (f"P{p:g}N{n:g}" for p, n in WEIGHTS)}
+STYLES |= {f"{cell}x{scale:g}": (words_of(cell), RIGHT if cell.startswith("right") else WRONG,
+                                 "-" if cell in RAISING["probability"] else (0, (5, 2)))
+           for cell in CELLS for scale in CELL_SCALES}
+
+
+def short_style(arm: str) -> tuple[str, str, object]:
+    """The style of an arm's method, whichever its world or verifier; here no other PSR or NSR stands beside."""
+    return style_of(method_of(arm).removesuffix("_grpo_seq"))
 
 
 def label_of(arm: str) -> str:
-    """What a legend calls an arm, whichever its world or verifier."""
-    return ALONE.get(method_of(arm)) or arm_label(method_of(arm))
+    """`countdown3/lp_reg` -> Lp-Reg."""
+    return short_style(arm)[0]
 
 
-# ---------------------------------------------------------------- A3PO by hand
+# ---------------------------------------------------------------- notebook 30: weights of polarities
 
 
-def plot_token_advantages(probability_NT, advantages: dict, verdicts: list[str]):
-    """Four rollouts, one panel per moment of the training: each token's probability and its advantage.
-
-    Args:
-        probability_NT: [N, T] of each sampled token, written small in its cell.
-        advantages: title -> [N, T].
-        verdicts: label of each row.
-    """
-    probability_NT = np.asarray(probability_NT)
-    largest = max(float(np.abs(np.asarray(a)).max()) for a in advantages.values()) or 1.0
-    shades = plt.matplotlib.colors.LinearSegmentedColormap.from_list("polarity", [WRONG, "white", RIGHT])
-    fig, axes = plt.subplots(1, len(advantages), figsize=(4.1 * len(advantages), 0.62 * len(verdicts) + 1.2), sharey=True)
-    for ax, (title, values_NT) in zip(np.atleast_1d(axes), advantages.items()):
-        values_NT = np.asarray(values_NT)
-        ax.imshow(values_NT, cmap=shades, vmin=-1.3 * largest, vmax=1.3 * largest, aspect="auto")
-        for (row, column), value in np.ndenumerate(values_NT):
-            ax.text(column, row - 0.12, f"{value:+.2f}", ha="center", va="center", fontsize=9.5)
-            ax.text(column, row + 0.27, f"p = {probability_NT[row, column]:.2f}", ha="center", va="center", fontsize=7.5)
-        ax.set_xticks(range(values_NT.shape[1]), [f"{t + 1}" for t in range(values_NT.shape[1])])
-        ax.set_yticks(range(len(verdicts)), verdicts)
-        ax.set_title(title)
-        ax.set_xlabel("token")
-        ax.tick_params(length=0)
-        ax.grid(visible=False)
-        ax.spines[:].set_visible(False)
+def plot_toy_paths(paths: dict[str, dict[str, np.ndarray]]):
+    """Paths of two parameters, one panel per optimizer. paths: title -> {label: [S + 1, 2]}, labels in one order."""
+    fig, axes = panels(len(paths), height=3.6)
+    widths, colours = (7.0, 3.6, 1.4), ("#A9CDE8", "#0072B2", "#102A43")  # wide ones first, so that none is hidden
+    for ax, (title, of_panel) in zip(axes, paths.items()):
+        for (label, path), width, colour in zip(of_panel.items(), widths, colours):
+            x, y = np.asarray(path).T
+            ax.plot(x, y, "o-", color=colour, lw=width, ms=width + 4, mec="white", markevery=[-1], label=label)
+        ax.plot(0, 0, "x", color="black", ms=7)
+        ax.set(title=title, xlabel="logit of the right answer")
+    axes[0].set_ylabel("logit of the wrong answer")
+    axes[0].legend(loc="upper right")
     return fig
 
 
-# ---------------------------------------------------------------- the head to head
+def grid_tables(runs: Runs) -> dict[str, pd.DataFrame]:
+    """What A3PO-C8 is judged by, and pass@1: title -> seeds x arms."""
+    return {"Reward at 25 % of training, %": 100 * at_step(runs, "train/reward", 0.25),
+            "Mean entropy, nats per token": area(runs, ENTROPY), "pass@1 on the test set, %": final(runs, "test/pass@1")}
+
+
+ONLY = 3.2  # where the two arms with one weight of zero stand on an axis of log2(w+ / w-)
+SIZES = {0.0: ("s", 0.0), 0.5: ("v", -0.22), 1.0: ("o", 0.0), 2.0: ("^", 0.22)}  # smaller weight: marker and shift
+
+
+def plot_weight_grid(runs: Runs, arms):
+    """Early reward, mean entropy and final pass@1 against the ratio of the weights: arms as points, seeds as thin lines."""
+    fig, axes = panels(3, width=3.8, height=4.0)
+    for ax, (title, table) in zip(axes, grid_tables(runs).items()):
+        table = table.reindex(columns=list(arms))
+        lines = table.T.groupby(log_ratio).mean()  # arms of one ratio averaged
+        ax.plot(lines[np.isfinite(lines.index)], color=NEUTRAL, lw=0.8, alpha=0.6, zorder=1)
+        for arm in arms:
+            marker, shift = SIZES[min(weights_of(arm))]
+            place = float(np.clip(log_ratio(arm), -ONLY, ONLY)) + shift
+            seeds(ax, {place: table[arm]}, [arm_colour(arm)], upright=True, marker=marker, aside=0.12)
+        for edge in (-2.6, 2.6):
+            ax.axvline(edge, color="#bbbbbb", lw=1, ls=(0, (2, 2)))
+        ax.set_xticks([-ONLY, -2, -1, 0, 1, 2, ONLY], ["only\nwrong", "1:4", "1:2", "1:1", "2:1", "4:1", "only\nright"])
+        ax.set(title=title, xlabel="w⁺ : w⁻, log scale", xlim=(-ONLY - 0.5, ONLY + 0.5))
+    handles = [Line2D([], [], marker=m, ls="", color="#666666", label=f"smaller weight {s:g}") for s, (m, _) in SIZES.items()]
+    fig.legend(handles=handles, loc="outside lower center", ncols=4)
+    return fig
+
+
+FAMILIES = {"AdamW, clipped": ("", EQUAL, "#0072B2"), "SGD": ("sgd/", EQUAL, "#E69F00"),
+            "SGD + KL": ("sgd+kl/", EQUAL[:1], "#CC79A7")}
+
+
+def plot_equal_ratios(runs: Runs):
+    """Pairs of one ratio and two sizes: differences of entropy and of reward, and the margins of equality.
+
+    The thick bar is the 90 % interval, which has to lie inside the margin; the thin one is the 95 % interval.
+    """
+    rows = {f"{family}:  {a} − {b}": (prefix + a, prefix + b, colour)
+            for family, (prefix, pairs, colour) in FAMILIES.items() for a, b in pairs}
+    wanted = sorted({arm for left, right, _ in rows.values() for arm in (left, right)})
+    entropy, reward = (area(runs, m).reindex(columns=wanted) for m in (ENTROPY, "train/reward"))
+    shown = {"Mean entropy, per cent": (RELATIVE_MARGIN, lambda a, b: 100 * (entropy[a] / entropy[b] - 1)),
+             "Mean reward, points": (MARGIN, lambda a, b: 100 * (reward[a] - reward[b]))}
+    fig, axes = panels(2, width=5.0, height=0.42 * len(rows) + 1.7, sharey=True)
+    for ax, (title, (margin, difference)) in zip(axes, shown.items()):
+        groups = {label: difference(a, b).dropna() for label, (a, b, _) in rows.items()}
+        differences(ax, groups, [colour for *_, colour in rows.values()], margin, reach=1.4 * margin)
+        for y, (values, (*_, colour)) in enumerate(zip(groups.values(), rows.values())):
+            inner = paired_t(values, 0.9)
+            ax.plot([inner.low, inner.high], [y, y], color=colour, lw=5, alpha=0.55, solid_capstyle="butt")
+        ax.set(title=title, xlabel="difference (grey: margin of equality)")
+    return fig
+
+
+# ---------------------------------------------------------------- notebook 31: weights of tokens
+
+
+def arm_of(cell: str, scale: float, metric: str = "probability") -> str:
+    """Name of an arm of `token_shaping`."""
+    return f"{'entropy/' if metric == 'entropy' else ''}{cell}x{scale:g}"
+
+
+def plot_identity(table: pd.DataFrame):
+    """The entropy change of one update over the sampled token's probability, for A = +1 and A = -1.
+
+    Args:
+        table: rows of `theory.identity_table`.
+    """
+    fig, axes = panels(2, width=5.0, height=4.0, sharey=True)
+    kinds = {"entropy rises": ("#0072B2", "^"), "entropy falls": ("#E69F00", "v")}
+    halves = ((1, "Right answer, A = +1", "right_low", "right_high"), (-1, "Wrong answer, A = −1", "wrong_low", "wrong_high"))
+    for ax, (sign, title, *cells) in zip(axes, halves):
+        for (label, (colour, marker)), side in zip(kinds.items(), (1, -1)):
+            rows = table.assign(change=sign * table.change)[sign * side * table.change > 0]
+            sns.scatterplot(rows, x="probability", y="change", color=colour, marker=marker, s=22, alpha=0.55, linewidth=0,
+                            label=label, legend=False, ax=ax)
+        ax.axhline(0, color="#333333", lw=1)
+        for cell, x, side in zip(cells, (0.2, 0.98), ("left", "right")):
+            raised, words = cell in RAISING["probability"], words_of(cell).split(",")[0]
+            ax.text(x, 0.97 if raised else 0.03, f"{words}:\nA3PO raises these" if raised else words, transform=ax.transAxes,
+                    ha=side, va="top" if raised else "bottom", fontsize=9.5, weight="bold" if raised else "normal")
+        reach = 1.25 * table.change.abs().max()
+        ax.set(title=title, xlabel="probability of the sampled token", ylabel="dH / η, nats per unit of step",
+               xlim=(-0.02, 1.02), ylim=(-reach, reach))
+    legend_below(fig, axes)
+    return fig
+
+
+def entropy_gains(runs: Runs, arms) -> pd.DataFrame:
+    """Seeds x arms: mean entropy over training against no shaping, per cent; blank where either has no runs."""
+    mean = area(runs, ENTROPY).reindex(columns=["none", *arms])
+    return 100 * (mean[list(arms)].div(mean["none"], axis=0) - 1)
+
+
+def plot_cells(runs: Runs, metric: str = "probability", scales=CELL_SCALES):
+    """Entropy gains: one panel per cell, one point per scale; the side that the identity predicts is shaded.
+
+    Args:
+        metric: what tokens are ranked by, "probability" or "entropy".
+    """
+    gains = entropy_gains(runs, [arm_of(cell, scale, metric) for cell in CELLS for scale in scales])
+    reach = symmetric(gains.T.to_numpy(), 5.0)
+    fig, axes = panels(len(CELLS), width=2.9, height=3.7, sharey=True)
+    for ax, cell in zip(axes, sorted(CELLS, key=lambda c: c not in RAISING[metric])):  # those that should raise entropy first
+        values = [gains[arm_of(cell, scale, metric)].dropna() for scale in scales]
+        seeds(ax, dict(enumerate(values)), [arm_colour(arm_of(cell, 5.0))] * len(scales), upright=True, marker="o", aside=0.15)
+        for x, scale in enumerate(scales):
+            up = (cell in RAISING[metric]) == (scale > 1)
+            ax.fill_between([x - 0.5, x + 0.5], 0, reach if up else -reach, color="#DCE9F3" if up else "#F7E8CC", lw=0, zorder=0)
+            if not len(values[x]):
+                ax.text(x, 0, "no run", rotation=90, ha="center", va="center", fontsize=8, color="#777777")
+        ax.axhline(0, color="#555555", lw=1)
+        ax.set_xticks(range(len(scales)), [f"×{s:g}" for s in scales])
+        ax.set(xlim=(-0.5, len(scales) - 0.5), ylim=(-reach, reach), title=words_of(cell, metric).replace(", ", ",\n"))
+        ax.grid(axis="x", visible=False)
+    axes[0].set_ylabel("mean entropy against no shaping, %")
+    fig.supxlabel("weight of the cell's tokens (shaded: predicted side)", fontsize=10.5)
+    return fig
+
+
+def plot_cell_curves(runs: Runs, scales=(5.0, 0.2)):
+    """Entropy over training of the four cells, one panel per scale; solid: the two cells that A3PO raises."""
+    fig, axes = panels(len(scales), width=5.0, height=4.1, sharey=True)
+    order = ("right_low", "wrong_high", "right_high", "wrong_low")
+    for ax, scale in zip(axes, scales):
+        curves(ax, runs.metrics, ENTROPY, ["none", *(arm_of(cell, scale) for cell in order)], within_seeds=True)
+        ax.set(title=f"One cell's tokens weigh ×{scale:g}", ylabel="entropy, held-out, nats per token")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    legend_below(fig, axes, columns=3)
+    return fig
+
+
+CONTROLS = ("right_lowx5", "wrong_highx5", "a3pox5", "swappedx5", "randomx5", "positionx5")
+
+
+def plot_controls(runs: Runs):
+    """Weight 5 on A3PO's tokens and on as many others: mean entropy and final pass@1 against no shaping."""
+    accuracy = final(runs, "test/pass@1").reindex(columns=["none", *CONTROLS])
+    shown = ((entropy_gains(runs, CONTROLS), 0.0, 5.0, "Mean entropy over training", "change, %"),
+             (accuracy.sub(accuracy["none"], axis=0), MARGIN, 1.4 * MARGIN, "pass@1 on the test set", "points (grey: a tie)"))
+    fig, axes = panels(2, width=5.0, height=3.6, sharey=True)
+    for ax, (table, margin, reach, title, unit) in zip(axes, shown):
+        differences(ax, {style_of(a)[0]: table[a] for a in CONTROLS}, [arm_colour(a) for a in CONTROLS], margin, reach)
+        ax.set(title=title, xlabel=unit)
+    return fig
+
+
+# ---------------------------------------------------------------- notebook 32: the head to head
+
+
+def plot_token_advantages(probability_NT, advantages: dict, verdicts: list[str]):
+    """Four rollouts, one panel per moment of the training: each token's advantage, and its probability below.
+
+    Args:
+        probability_NT: [N, T] of each sampled token.
+        advantages: title -> [N, T].
+        verdicts: label of each row.
+    """
+    tables = {title: np.asarray(values_NT) for title, values_NT in advantages.items()}
+    reach = 1.3 * max(np.abs(values_NT).max() for values_NT in tables.values()) or 1.0
+    fig, axes = panels(len(tables), width=4.1, height=0.62 * len(verdicts) + 1.2, sharey=True)
+    for ax, (title, values_NT) in zip(axes, tables.items()):
+        words = [[f"{a:+.2f}\np = {p:.2f}" for a, p in zip(*rows)] for rows in zip(values_NT, np.asarray(probability_NT))]
+        heat(ax, values_NT, words, verdicts, range(1, values_NT.shape[1] + 1), vmin=-reach, vmax=reach)
+        ax.set(title=title, xlabel="token")
+    return fig
 
 
 def plot_head_to_head(worlds: dict, methods, metric: str = "test/pass@1"):
-    """What every method adds to its seed's base policy, one panel per world: seeds as dots, mean and interval as a bar.
-
-    Bases differ between seeds more than methods do, so nothing is compared across seeds.
+    """What every method adds to its seed's base policy, one panel per world.
 
     Args:
         worlds: title -> (runs, prefix of the arm names, e.g. "countdown3/").
         methods: from top to bottom.
     """
-    rows = [m for m in methods if m != "base"]
-    fig, axes = plt.subplots(1, len(worlds), figsize=(1.6 + 3.3 * len(worlds), 0.42 * len(rows) + 1.7), sharey=True)
-    for ax, (title, (runs, prefix)) in zip(np.atleast_1d(axes), worlds.items()):
-        table = 100 * runs.metric(metric)
-        base = table[f"{prefix}base"] if f"{prefix}base" in table else pd.Series(np.nan, table.index)
-        draw_arms(ax, table.sub(base, axis=0), [f"{prefix}{m}" for m in rows], label_of)
-        ax.axvline(0, color=COLOURS["base"], ls="--", lw=1.3)
-        ax.set_title(f"{title}, {len(table)} seed{'s' if len(table) != 1 else ''}")
-        ax.set_xlabel(f"{metric.split('/')[1]} on the test set,\npoints above the base (its mean: {base.mean():.1f} %)")
+    fig, axes = panels(len(worlds), width=3.8, height=0.42 * len(methods) + 1.7, sharey=True)
+    for ax, (title, (runs, prefix)) in zip(axes, worlds.items()):
+        names = [f"{prefix}{m}" for m in methods]
+        table = final(runs, metric).reindex(columns=[f"{prefix}base", *names])
+        base = table.pop(f"{prefix}base")
+        plots.arms(ax, table.sub(base, axis=0), names, label_of)
+        ax.axvline(0, color=BASE, ls="--", lw=1.3)
+        ax.set(title=f"{title}, {len(table)} seed{'s' if len(table) != 1 else ''}",
+               xlabel=f"{metric.split('/')[1]} on the test set,\npoints above the base (its mean: {base.mean():.1f} %)")
     return fig
 
 
-def plot_dynamics(worlds: dict, methods, panels: dict):
-    """Curves over training, one legend above them all; dotted: where training began. A band may leave its panel.
-
-    Seeds start from policies of different strength; bands are of `without_seed_effects`, so that they compare arms.
-    One world gives two panels per row, several give a row each.
+def plot_dynamics(worlds: dict, methods, shown: dict):
+    """Curves over training; dotted: where training began. A band may leave its panel.
 
     Args:
-        worlds: title -> (runs, prefix of the arm names).
-        panels: metric -> (title, unit, factor).
+        worlds: title -> (runs, prefix of the arm names); several give a row each, one gives two panels per row.
+        shown: metric -> (title, unit, factor).
     """
-    columns = 2 if len(worlds) == 1 else len(panels)
-    places = [(world, metric) for world in worlds for metric in panels]
-    rows = -(-len(places) // columns)
-    width = 4.6 if columns == 2 else 3.3
-    fig, axes = plt.subplots(rows, columns, figsize=(width * columns, 2.7 * rows + 0.3), sharex=True, squeeze=False)
-    for ax, (world, metric) in zip(axes.flat, places):
-        (runs, prefix), (title, unit, factor) = worlds[world], panels[metric]
-        arms = [f"{prefix}{m}" for m in methods]
-        long = without_seed_effects(runs.metrics[(runs.metrics.metric == metric) & runs.metrics.arm.isin(arms)])
-        for arm in arms:
-            _curve(ax, long[long.arm == arm].assign(value=factor * long.value), arm)
-        start = long[long.step == 0].drop_duplicates("seed").value
-        if len(start):
-            ax.axhline(factor * start.mean(), color=COLOURS["base"], ls=":", lw=1.2)
-        _keep_in_view(ax, factor * long.value)
-        ax.set_title(title if len(worlds) == 1 else f"{title}\n{world}", fontsize=10.5)
-        ax.set_ylabel(unit)
-    for ax in axes[-1]:
-        ax.set_xlabel("training step (batches)")
-    _legend_above(fig, axes.flat, columns=6)
+    one = len(worlds) == 1
+    columns, width = (2, 4.6) if one else (len(shown), 3.3)
+    fig, axes = panels(len(worlds) * len(shown), columns, width, 2.8, sharex=True)
+    for ax, ((world, (runs, prefix)), metric) in zip(axes, itertools.product(worlds.items(), shown)):
+        names, (title, unit, factor) = [f"{prefix}{m}" for m in methods], shown[metric]
+        curves(ax, runs.metrics, metric, names, factor, within_seeds=True, style=short_style, in_view=True)
+        start = runs.metrics.query("metric == @metric and arm in @names and step == 0").drop_duplicates("seed").value
+        ax.axhline(factor * start.mean(), color=BASE, ls=":", lw=1.2)
+        ax.set(title=title if one else f"{title}\n{world}", ylabel=unit)
+    for ax in axes[:-columns]:
+        ax.set_xlabel("")
+    legend_below(fig, axes)
     return fig
 
 
-def _curve(ax, rows: pd.DataFrame, arm: str, x=None) -> None:
-    """Mean and interval of one arm. `rows`: seed, step, value; `x`: step -> place, the step itself by default."""
-    table = rows.pivot_table(index="step", columns="seed", values="value", dropna=False).dropna(how="all")
-    if table.empty:
-        return
-    places = list(table.index) if x is None else [x[step] for step in table.index]
-    method = method_of(arm)
-    draw_line(ax, places, table.to_numpy(), arm_colour(arm), label_of(arm), marker="", ls=DASHES.get(method, "-"),
-              lw=2.6 if method == "a3po" else 1.9)
-
-
-def _keep_in_view(ax, values, side: str = "y") -> None:
-    """Seeds decide how far an axis goes, not intervals: with two or three seeds a t interval is many times their spread."""
-    values = np.asarray(values, dtype=float)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return
-    low, high = values.min(), values.max()
-    room = 0.3 * (high - low) or 0.1 * abs(high) or 1.0
-    bottom, top = getattr(ax, f"get_{side}lim")()
-    floor = -0.02 * high if low >= 0 else -np.inf  # no room below zero for what cannot be negative
-    getattr(ax, f"set_{side}lim")(max(bottom, low - room, floor), min(top, high + room))
-
-
-def _legend_above(fig, axes, columns: int) -> None:
-    """One entry per method, whichever panel has it."""
-    found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels())}
-    if found:
-        fig.legend(found.values(), found, loc="outside upper center", ncols=min(columns, len(found)), handlelength=3.0)
-
-
-# ---------------------------------------------------------------- what an answer costs
-
-
-def answers_drawn(runs) -> pd.DataFrame:
+def answers_drawn(runs: Runs) -> pd.DataFrame:
     """arm, seed, step, drawn: answers sampled for training up to each curve point, thrown away ones included.
 
     `sampling/drawn` is a mean over the steps since the curve point before, so it counts once per such step.
@@ -177,40 +320,34 @@ def answers_drawn(runs) -> pd.DataFrame:
 def plot_per_sample(worlds: dict, methods, metric: str = "validation/pass@1"):
     """Held-out accuracy over training steps (left) and over answers drawn (right, mean over seeds), a row per world.
 
-    Dotted: what GRPO draws in all. Bands are of `without_seed_effects`.
+    Dotted: what GRPO draws in all.
 
     Args:
         worlds: title -> (runs, prefix of the arm names).
     """
-    fig, axes = plt.subplots(len(worlds), 2, figsize=(9.6, 2.9 * len(worlds) + 0.6), sharey="row", squeeze=False)
-    for (left, right), (title, (runs, prefix)) in zip(axes, worlds.items()):
+    fig, axes = panels(2 * len(worlds), 2, 4.8, 2.9, sharey="row")
+    for left, right, (title, (runs, prefix)) in zip(axes[::2], axes[1::2], worlds.items()):
+        names = [f"{prefix}{m}" for m in methods]
         drawn = answers_drawn(runs).groupby(["arm", "step"]).drawn.mean()
-        rows = runs.metrics[(runs.metrics.metric == metric) & runs.metrics.arm.isin([f"{prefix}{m}" for m in methods])]
-        rows = without_seed_effects(rows.assign(value=100 * rows.value))
-        known = set(drawn.index.get_level_values(0))
-        for arm in [f"{prefix}{m}" for m in methods if f"{prefix}{m}" in known]:
-            _curve(left, rows[rows.arm == arm], arm)
-            _curve(right, rows[rows.arm == arm], arm, drawn[arm])
-        if f"{prefix}grpo" in known:
-            right.axvline(drawn[f"{prefix}grpo"].max(), color=COLOURS["grpo"], ls=":", lw=1.2)
-        _keep_in_view(left, rows.value)
-        left.set_title(title)
-        left.set_ylabel(f"{metric.split('/')[1]}, held-out, %")
+        rows = runs.metrics.join(drawn, on=["arm", "step"])
+        for ax, x, words in ((left, "step", "training step (batches)"), (right, "drawn", "answers drawn for training")):
+            curves(ax, rows, metric, names, 100.0, within_seeds=True, x=x, style=short_style, in_view=True)
+            ax.set(title=title, xlabel=words)
+        right.axvline(drawn.reindex([f"{prefix}grpo"], level="arm").max(), color=arm_colour("grpo"), ls=":", lw=1.2)
         right.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}".replace(",", "\u2009"))
-        right.xaxis.set_major_locator(plt.MaxNLocator(5))
-    axes[-1, 0].set_xlabel("training step (batches)")
-    axes[-1, 1].set_xlabel("answers drawn for training")
-    _legend_above(fig, axes.flat, columns=6)
+        right.locator_params(axis="x", nbins=5)
+        left.set_ylabel(f"{metric.split('/')[1]}, held-out, %")
+    legend_below(fig, axes)
     return fig
 
 
-def at_equal_cost(runs, prefix: str, methods, metric: str = "validation/pass@1") -> pd.DataFrame:
+def at_equal_cost(runs: Runs, prefix: str, methods, metric: str = "validation/pass@1") -> pd.DataFrame:
     """Per method: answers drawn against GRPO's, held-out accuracy at the end, and after as many answers as GRPO drew.
 
     Between curve points accuracy is read off a straight line. Means over seeds that have a GRPO run.
     """
-    curves = runs.metrics[runs.metrics.metric == metric][["arm", "seed", "step", "value"]]
-    rows = answers_drawn(runs).merge(curves, on=["arm", "seed", "step"]).sort_values("step")
+    curve_points = runs.metrics[runs.metrics.metric == metric][["arm", "seed", "step", "value"]]
+    rows = answers_drawn(runs).merge(curve_points, on=["arm", "seed", "step"]).sort_values("step")
     budget = rows[rows.arm == f"{prefix}grpo"].groupby("seed").drawn.max()
     found = []
     for (arm, seed), curve in rows.groupby(["arm", "seed"]):
@@ -223,107 +360,83 @@ def at_equal_cost(runs, prefix: str, methods, metric: str = "validation/pass@1")
     return table.groupby("method").mean().reindex([m for m in methods if m in set(table.method)])
 
 
-# ---------------------------------------------------------------- the ablations
+ABLATION_GROUPS = {
+    "weight over training": ("constant 2", "constant 5", "literal slope", "literal slope per update"),
+    "size of the step": ("mean one", "a3po matched"),
+    "which tokens": ("random tokens", "same positions", "swapped", "by entropy"),
+    "whose tokens": ("only right", "only wrong"),
+    "base loss": ("on dapo",),
+    "other methods": ("grpo", "dr_grpo", "cispo", "gspo"),
+}
+LYING = {"lying verifier": ("a3po tossed", "a3po flipped")}
 
 
-def plot_ablations(runs, metric: str = "test/pass@1", reference: str = "a3po"):
-    """Every ablation minus A3PO, paired by seed, with its interval; the band is the margin that counts as a tie."""
-    table = 100 * runs.metric(metric)
-    blocks = [{g: [a for a in arms if a in table] for g, arms in groups.items()} for groups in (ABLATION_GROUPS, LYING)]
-    sizes = [max(1, sum(map(len, block.values()))) for block in blocks]
-    fig, axes = plt.subplots(2, 1, figsize=(8.2, 0.34 * sum(sizes) + 2.3), height_ratios=[s + 1 for s in sizes])
-    for ax, block in zip(axes, blocks):
-        _differences(ax, table, block, reference)
+def plot_ablations(runs: Runs, metric: str = "test/pass@1", reference: str = "a3po"):
+    """Every ablation minus A3PO, paired by seed; a lying verifier, which costs more, on an axis of its own."""
+    sizes = [sum(map(len, groups.values())) for groups in (ABLATION_GROUPS, LYING)]
+    fig, axes = panels(2, 1, 8.2, 0.17 * sum(sizes) + 1.15, height_ratios=[size + 1 for size in sizes])
+    for ax, groups in zip(axes, (ABLATION_GROUPS, LYING)):
+        names = sum(groups.values(), ())
+        table = final(runs, metric).reindex(columns=[reference, *names])
+        table = table.sub(table[reference], axis=0)
+        differences(ax, {style_of(a)[0]: table[a] for a in names}, [arm_colour(a) for a in names], MARGIN)
+        ends = np.cumsum([len(members) for members in groups.values()])
+        for group, members, end in zip(groups, groups.values(), ends):
+            middle = end - (len(members) + 1) / 2
+            ax.text(1.01, middle, group, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=BASE)
+        for end in ends[:-1]:
+            ax.axhline(end - 0.5, color="#cccccc", lw=0.8)
     axes[0].set_title(f"{metric.split('/')[1]} on the test set: each variant minus A3PO")
     axes[1].set_xlabel("points; dots are seeds, lines 95 % intervals, the band is the margin")
     return fig
 
 
-def _differences(ax, table: pd.DataFrame, groups: dict, reference: str) -> None:
-    arms = [(group, arm) for group, members in groups.items() for arm in members]
-    for y, (_, arm) in enumerate(reversed(arms)):
-        values = (table[arm] - table[reference]).dropna().to_numpy() if reference in table else np.array([])
-        draw_seeds(ax, y, values, arm_colour(arm))
-    ax.axvspan(-MARGIN, MARGIN, color="#eeeeee", zorder=0)
-    ax.axvline(0, color=COLOURS["a3po"], lw=1)
-    ax.set_yticks(range(len(arms)), [label_of(arm) for _, arm in reversed(arms)])
-    ax.set_ylim(-0.7, max(len(arms), 1) - 0.3)
-    ax.grid(axis="y", visible=False)
-    for group, members in groups.items():
-        if members:
-            own = [y for y, (g, _) in enumerate(reversed(arms)) if g == group]
-            ax.text(1.01, np.mean(own), group, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color="#555555")
-            if max(own) + 1 < len(arms):
-                ax.axhline(max(own) + 0.5, color="#cccccc", lw=0.8)
+# ---------------------------------------------------------------- notebook 33: one polarity alone
 
 
-# ---------------------------------------------------------------- one polarity alone
-
-
-def plot_hacking(runs, arms):
+def plot_hacking(runs: Runs, arms):
     """What the verifier rewards (ring) and what is truly worked out (filled), for both verifiers; between them, hacking.
 
-    Large: means; small: seeds, which start from policies of different strength, so that an interval of a level says little.
+    Large: means; small: seeds, which differ at the start, so that an interval of a level says little.
     """
-    rewarded, faithful = (100 * runs.metric(f"probe/{name}") for name in ("rewarded", "faithful"))
-    fig, axes = plt.subplots(1, 2, figsize=(9.6, 0.55 * len(arms) + 1.9), sharex=True, sharey=True)
+    tables = [final(runs, f"probe/{name}") for name in ("rewarded", "faithful")]
+    fig, axes = panels(2, width=4.8, height=0.55 * len(arms) + 1.9, sharex=True, sharey=True)
     for ax, suffix, title in zip(axes, ("", " leaky"), ("True verifier", "Leaky verifier: the answer anywhere counts")):
-        for y, arm in enumerate(f"{a}{suffix}" for a in reversed(arms)):
-            if arm not in rewarded:
-                continue
-            ends = [table[arm].dropna() for table in (rewarded, faithful)]
-            ax.plot([e.mean() for e in ends], [y, y], color=arm_colour(arm), lw=6, alpha=0.2, solid_capstyle="butt")
-            for seeds, shift, face in zip(ends, (0.13, -0.13), ("white", arm_colour(arm))):
-                ax.plot(seeds, [y + 2 * shift] * len(seeds), "o", ms=4, mfc=face, mec=arm_colour(arm), alpha=0.5)
-                ax.plot(seeds.mean(), y + shift, "o", ms=8, mfc=face, mec=arm_colour(arm), mew=1.8)
-        ax.set_title(title)
-        ax.set_yticks(range(len(arms)), [label_of(a) for a in reversed(arms)])
-        ax.set_ylim(-0.6, len(arms) - 0.4)
-        ax.set_xlabel("% of test answers")
-    handles = [plt.Line2D([], [], marker="o", ls="", ms=8, mfc=face, mec="#444444", mew=1.8) for face in ("white", "#444444")]
-    fig.legend(handles, ["rewarded", "right with every step shown and right"], loc="outside upper center", ncols=2)
+        for y, (arm, colour) in enumerate((f"{a}{suffix}", arm_colour(a)) for a in arms):
+            ends = [table.get(arm, pd.Series(dtype=float)) for table in tables]
+            ax.plot([values.mean() for values in ends], [y, y], color=colour, lw=6, alpha=0.2, solid_capstyle="butt")
+            for values, shift, face in zip(ends, (-0.13, 0.13), ("white", colour)):
+                style = {"marker": "o", "ls": "", "mfc": face, "mec": colour}
+                ax.plot(values, np.full(len(values), y + 2 * shift), ms=4, alpha=0.5, **style)
+                ax.plot(values.mean(), y + shift, ms=8, mew=1.8, **style)
+        ax.set_yticks(range(len(arms)), [label_of(a) for a in arms])
+        ax.set(title=title, xlabel="% of test answers", ylim=(len(arms) - 0.4, -0.6))
+    handles = [Line2D([], [], marker="o", ls="", ms=8, mfc=face, mec="#444444", mew=1.8) for face in ("white", "#444444")]
+    fig.legend(handles, ["rewarded", "right with every step shown and right"], loc="outside lower center", ncols=2)
     return fig
 
 
-def plot_probes(runs, arms, panels: dict):
-    """One panel per metric of the finished policies: seeds as dots, mean and interval, which may leave its panel.
-
-    Args:
-        panels: metric -> (title, unit, factor).
-    """
-    fig, axes = plt.subplots(1, len(panels), figsize=(1.6 + 3.7 * len(panels), 0.45 * len(arms) + 1.5), sharey=True)
-    for ax, (metric, (title, unit, factor)) in zip(np.atleast_1d(axes), panels.items()):
-        table = (factor * runs.metric(metric)).reindex(columns=list(arms))
-        draw_arms(ax, table, arms, label_of)
-        _keep_in_view(ax, table, "x")
-        ax.set_title(title)
-        ax.set_xlabel(unit)
-    return fig
-
-
-def kept_share(runs, world: str, k: int = 16) -> pd.DataFrame:
+def kept_share(runs: Runs, world: str, k: int = 16) -> pd.DataFrame:
     """Seeds x arms: pass@k on a shifted world over pass@k on the test set, in per cent; blank where the latter is 0."""
     ratio = runs.metric(f"shifted/{world}/pass@{k}") / runs.metric(f"test/pass@{k}")
     return 100 * ratio.replace([np.inf, -np.inf], np.nan)
 
 
-def base_shifted(runs, worlds, k: int = 16) -> pd.DataFrame:
+def base_shifted(runs: Runs, worlds, k: int = 16) -> pd.DataFrame:
     """Per shifted world: the base policy's pass@k, and whether the rule admits the world (ADMITTED)."""
     tables = {w: runs.metric(f"shifted/{w}/pass@{k}") for w in worlds}
     scores = pd.Series({w: t["base"].mean() if "base" in t else np.nan for w, t in tables.items()})
     return pd.DataFrame({f"base pass@{k}, %": 100 * scores, "admitted": scores.between(*ADMITTED)})
 
 
-def plot_shifted(runs, arms, worlds, k: int = 16):
+def plot_shifted(runs: Runs, arms, worlds, k: int = 16):
     """Kept share per shifted world; a world that the rule does not admit is drawn in grey."""
-    base = base_shifted(runs, worlds, k)
-    fig, axes = plt.subplots(1, len(worlds), figsize=(1.6 + 3.3 * len(worlds), 0.45 * len(arms) + 1.8), sharey=True)
-    for ax, world in zip(np.atleast_1d(axes), worlds):
-        admitted = bool(base.admitted[world])
+    fig, axes = panels(len(worlds), height=0.45 * len(arms) + 1.8, sharey=True)
+    for ax, (world, score, admitted) in zip(axes, base_shifted(runs, worlds, k).itertuples(name=None)):
         table = kept_share(runs, world, k).reindex(columns=list(arms))
-        draw_arms(ax, table, arms, label_of, arm_colour if admitted else lambda _: "#bbbbbb")
-        _keep_in_view(ax, table, "x")
+        plots.arms(ax, table, arms, label_of, arm_colour if admitted else lambda _: "#bbbbbb")
+        keep_in_view(ax, table, "x")
         name = world.removeprefix("chain_").replace("_", " ")
-        ax.set_title(f"{name}\n{'' if admitted else 'not '}admitted: base {base.iloc[:, 0][world]:.0f} %", fontsize=10)
-        ax.set_xlabel(f"pass@{k} there,\n% of that on the test set")
+        ax.set(title=f"{name}\n{'' if admitted else 'not '}admitted: base {score:.0f} %",
+               xlabel=f"pass@{k} there,\n% of that on the test set")
     return fig
