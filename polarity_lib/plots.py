@@ -179,7 +179,7 @@ def over(ax, levels, columns, colour, label: str, log: bool = False, **style) ->
     """
     long = pd.DataFrame([(x, v) for x, column in zip(levels, columns) for v in np.asarray(column, float)], columns=["x", "value"])
     sns.lineplot(long, x="x", y="value", color=colour, label=label, legend=False, errorbar=t_interval, ax=ax,
-                 err_kws={"lw": 0, "alpha": 0.15}, **({"marker": "o", "ms": 4.5} | style))
+                 err_kws={"lw": 0, "alpha": 0.15}, **({"marker": "o", "ms": 4.5, "mew": 0} | style))
     if log:
         ax.set_xscale("log", base=2)
         ax.set_xticks(list(levels), [f"{x:g}" for x in levels])
@@ -246,7 +246,7 @@ def seeds(ax, groups: dict, colours, upright: bool = False, marker: str = "D", a
         where = np.full(len(values), float(place))
         beside, at = ({"x": x, "y": values} if upright else {"x": values, "y": x} for x in (where + aside, where))
         shared = {"color": colour, "orient": "x" if upright else "y", "native_scale": True, "ax": ax}
-        sns.stripplot(**beside, **shared, alpha=0.35, size=4.5, jitter=False, zorder=1)
+        sns.stripplot(**beside, **shared, alpha=0.4, size=4.5, linewidth=0, jitter=False, zorder=3)
         sns.pointplot(**at, **shared, errorbar=t_interval, markers=marker, markersize=6, linestyle="none",
                       err_kws={"lw": 2}, zorder=2)
     ax.set_xlabel("")
@@ -266,17 +266,18 @@ def arms(ax, table: pd.DataFrame, names, label=arm_label, colour=arm_colour) -> 
     ax.set_ylim(max(len(names), 1) - 0.4, -0.6)
 
 
-def differences(ax, groups: dict, colours, margin: float = 0.0, reach: float = 0.0) -> None:
+def differences(ax, groups: dict, colours, margin: float = 0.0, reach: float = 0.0, aside: float = 0.0) -> None:
     """A row per label, beside a line at zero; grey: the margin that counts as a tie.
 
     Args:
         groups: label -> one difference per seed.
         reach: the axis runs this far at least on both sides of zero; 0 leaves it to the data.
+        aside: as in `seeds`.
     """
     if margin:
         ax.axvspan(-margin, margin, color="#ececec", lw=0, zorder=0)
-    ax.axvline(0, color="#777777", lw=1, zorder=0)
-    seeds(ax, dict(enumerate(groups.values())), colours)
+    ax.axvline(0, color="#777777", lw=1, zorder=0.9)  # above the grid, below the dots
+    seeds(ax, dict(enumerate(groups.values())), colours, aside=aside)
     for y, values in enumerate(groups.values()):
         if not np.isfinite(np.asarray(values, dtype=float)).any():
             ax.text(0, y, "no runs", ha="center", va="center", fontsize=8.5, color="#777777")

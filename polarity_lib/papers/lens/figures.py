@@ -1,8 +1,4 @@
-"""Figures of notebooks 40 and 41 (LENS): tables to figures. Nothing here samples, trains or judges.
-
-    group_table             one group by hand: confidence, odds, calibrated reward, advantage
-    plot_schematic ...      notebook 40, from formulas
-    plot_gaps ...           notebook 41, from the tables of runs
+"""Figures of LENS, notebooks 40 and 41: tables to figures.
 
 Every plot of runs draws what is there: an arm without runs is left out, a single seed has no interval.
 """
@@ -10,78 +6,29 @@ Every plot of runs draws what is there: an arm without runs is left out, a singl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 
-from polarity_lib.papers.lens.claims import by_level
+from polarity_lib import plots
+from polarity_lib.claims import difference, tail
 from polarity_lib.config import ConfigError
 from polarity_lib.evaluation import pass_at_k, powers_of_two
 from polarity_lib.experiments import Runs
-from polarity_lib.plots import (
-    COLOURS, NEUTRAL, RIGHT, WRONG, arm_colour, arm_colours, arm_label, draw_arms, draw_line, draw_seeds, plot_curves,
-)
-from polarity_lib.papers.lens.methods import LensOptions, calibrated_rewards, confidence, difficulty, lens_advantage, theory_odds
+from polarity_lib.papers.lens.claims import by_level
 from polarity_lib.papers.lens.theory import value_weight
-from polarity_lib.claims import difference
-from polarity_lib.statistics import Interval, paired_t, simultaneous_t
+from polarity_lib.plots import BASE, NEUTRAL, RIGHT, WRONG, arm_colour, arm_label, curves, heat, over, panels, present, seeds
+from polarity_lib.statistics import fitted_slope, paired_t, simultaneous_t
 
+LENS, GRPO = "#882255", "#0072B2"
+# Paul Tol's muted colours stand apart from the baselines'.
+STYLES = {
+    "lens": ("LENS", LENS), "alpha=0.25": ("LENS", LENS), "ngrpo": ("NGRPO", "#332288"),
+    "mixed only": ("mixed groups only", "#CC6677"), "alpha=0": ("mixed groups only", "#CC6677"),
+    "negative only": ("negative groups only", "#44AA99"), "uniform penalty": ("uniform penalty", "#999933"),
+    "shuffled": ("rewards shuffled", "#117733"), "flipped": ("sign flipped", "#661100"),
+}
 MODELS = {"Llama": "s", "Qwen": "D"}  # the paper's, and their markers
-
-
-# ---------------------------------------------------------------- by hand
-
-
-def group_table(confidences, right, variant: str = "N", tokens: int = 200, alpha: float = 0.25, ddof: int = 1,
-                **options) -> pd.DataFrame:
-    """What LENS makes of one group, step by step.
-
-    Args:
-        confidences: length-normalised probability of each answer.
-        right: whether each is right.
-        tokens: length of every answer; variant R needs the probability of the whole answer.
-        options: of `LensOptions`, such as factor and demean.
-
-    Returns:
-        One row per answer: confidence, right, D, odds (NaN where right), reward r~, advantage.
-    """
-    right_N, group_N = torch.as_tensor(np.asarray(right, dtype=float)), torch.zeros(len(right), dtype=torch.long)
-    logprobs_NT = torch.as_tensor(np.log(np.asarray(confidences, dtype=float)))[:, None].repeat(1, tokens)
-    mask_NT = torch.ones_like(logprobs_NT)
-    logs_N = confidence(logprobs_NT, mask_NT)
-    raw_N = confidence(logprobs_NT, mask_NT, normalise=False) if variant == "R" else None
-    hard_N = difficulty(logs_N, right_N, group_N, options.get("factor", 2.0), raw_N)
-    rewards_N = calibrated_rewards(right_N, logs_N, hard_N, group_N, options.get("over_group", True))
-    lens_options = LensOptions(variant=variant, alpha=alpha, ddof=ddof, **options)
-    advantages_N = lens_advantage(right_N, group_N, logprobs_NT, mask_NT, lens_options)
-    odds_N = torch.where(right_N > 0, torch.nan, theory_odds(logs_N, hard_N))
-    columns = {"D": hard_N.exp(), "odds": odds_N, "reward": rewards_N, "advantage": advantages_N}
-    table = pd.DataFrame({"confidence": confidences, "right": right_N.bool().numpy()})
-    return table.assign(**{name: values.numpy() + 0.0 for name, values in columns.items()})
-
-
-def spread_out(mean: float, spread: float, size: int = 16) -> np.ndarray:
-    """`size` confidences evenly spaced around a mean, with about this standard deviation, inside (0, 1)."""
-    return (mean + spread * np.sqrt(3) * np.linspace(-1, 1, size)).clip(0.001, 0.999)
-
-
-def negative_share(mean: float, spread: float, all_wrong: float, mixed: float, size: int = 16) -> dict[str, float]:
-    """How much of the signal comes from all-wrong groups, by hand: sum |advantage| over a batch.
-
-    Confidences are `spread_out`; the number right in a mixed group runs over 1 .. size - 1.
-
-    Args:
-        all_wrong, mixed: shares of the two kinds of groups.
-
-    Returns:
-        mean |A| of a row in either kind of group, and the all-wrong groups' share of the sum, in per cent.
-    """
-    sure = spread_out(mean, spread, size)
-    inner = group_table(sure, [0] * size).advantage.abs().mean()
-    # The right ones are spread over the confidences, not the surest or the least sure.
-    order = np.argsort((np.arange(size) * 7) % size)
-    outer = np.mean([group_table(sure, order < k).advantage.abs().mean() for k in range(1, size)])
-    total = all_wrong * inner + mixed * outer
-    share = 100 * all_wrong * inner / total if total else float("nan")
-    return {"|A| in an all-wrong group": inner, "|A| in a mixed group": outer, "share of the signal, %": share}
+DASHES = (0, (4, 2))
 
 
 # ---------------------------------------------------------------- notebook 40
@@ -92,45 +39,38 @@ def plot_schematic(p_star_K, negative: pd.DataFrame):
 
     Args:
         p_star_K: [K] probability that each option is right.
-        negative: `group_table` of an all-wrong group.
+        negative: `theory.group_table` of an all-wrong group.
     """
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9))
-    p_star_K = np.asarray(p_star_K, dtype=float)
+    fig, (left, right) = panels(2, width=5.2, height=3.9)
+    p_star_K, place = np.asarray(p_star_K, dtype=float), np.arange(len(p_star_K))
     d = 1 / p_star_K.sum()
-    place = np.arange(len(p_star_K))
     left.bar(place, p_star_K, 0.8, fill=False, ec="#777777", ls=(0, (3, 2)), label="p*, probability of being right")
-    left.bar(place, d * p_star_K, 0.55, color=COLOURS["lens"], label=f"π* = D p*, a policy (D = {d:.2f})")
+    left.bar(place, d * p_star_K, 0.55, color=LENS, label=f"π* = D p*, a policy (D = {d:.2f})")
     left.set_xticks(place, [f"o{i + 1}" for i in place])
-    left.set_ylim(0, 1.35)
-    left.set_ylabel("probability")
-    left.set_title("Normalised, a reward model is a policy")
-    left.legend(loc="upper right")
+    left.set(ylim=(0, 1.35), ylabel="probability", title="Normalised, a reward model is a policy")
     place = np.arange(len(negative))
-    right.plot(place, np.zeros(len(place)), "D", ms=8, color=COLOURS["grpo"], zorder=3, label="GRPO: 0, nothing to learn")
-    right.bar(place, negative.reward, 0.55, color=COLOURS["lens"], label="LENS: surer means heavier")
+    right.plot(place, np.zeros(len(place)), "D", ms=8, color=GRPO, zorder=3, label="GRPO: 0, nothing to learn")
+    right.bar(place, negative.reward, 0.55, color=LENS, label="LENS: surer means heavier")
     for x, value in zip(place, negative.reward):
         right.text(x, value - 0.004, f"{value:.3f}", ha="center", va="top", fontsize=9)
     right.set_xticks(place, [f"{c:.2g}" for c in negative.confidence])
-    right.set_xlabel("confidence in the wrong answer")
-    right.set_ylabel("reward")
-    right.set_ylim(1.2 * negative.reward.min(), 0.12)
-    right.set_title("A group in which everything is wrong")
-    right.legend(loc="upper right")
+    right.set(xlabel="confidence in the wrong answer", ylabel="reward", ylim=(1.2 * negative.reward.min(), 0.12),
+              title="A group in which everything is wrong")
     for ax in (left, right):
         ax.grid(axis="x", visible=False)
+        ax.legend(loc="upper right")
     return fig
 
 
-def plot_weight(largest: float = 6.0):
+def plot_weight():
     """The weight of Theorem 2 against z = π / D, with the odds that act in the gradient (the paper's Figure 4)."""
     z = np.linspace(0, 0.999, 1000)
-    fig, ax = plt.subplots(figsize=(7.0, 4.0))
-    ax.plot(z, value_weight(torch.from_numpy(z)).numpy(), color=COLOURS["lens"], label="w(z), in the value function")
+    fig, (ax,) = panels(1, width=7.0, height=4.0)
+    ax.plot(z, value_weight(torch.from_numpy(z)).numpy(), color=LENS, label="w(z), in the value function")
     ax.plot(z, z / (1 - z), color=WRONG, label="z / (1 − z), in the gradient")
-    ax.plot(z, z / 2, color=NEUTRAL, ls=(0, (4, 2)), label="z / 2, first term of w's series")
-    ax.set_ylim(0, largest)
-    ax.set_xlabel("z = π / D, how sure the policy is that a wrong answer is right")
-    ax.set_ylabel("weight of the wrong answer")
+    ax.plot(z, z / 2, color=NEUTRAL, ls=DASHES, label="z / 2, first term of w's series")
+    ax.set(ylim=(0, 6), xlabel="z = π / D, how sure the policy is that a wrong answer is right",
+           ylabel="weight of the wrong answer")
     ax.legend(loc="upper left")
     return fig
 
@@ -139,40 +79,32 @@ def plot_rewards(negative: pd.DataFrame, sizes: pd.Series, violations: pd.DataFr
     """What LENS does to an all-wrong group, how large that is, and what 1/G is for.
 
     Args:
-        negative: `group_table` of an all-wrong group.
+        negative: `theory.group_table` of an all-wrong group.
         sizes: label -> mean |advantage|.
-        violations: rows of `lens_theory.sign_violations`, with a column factor.
+        violations: rows of `theory.sign_violations`, with a column factor.
     """
-    fig, (first, second, third) = plt.subplots(1, 3, figsize=(12.5, 3.9), width_ratios=(1.1, 1, 1))
-    for rows, colour, label in ((negative[negative.advantage >= 0], RIGHT, "wrong, and reinforced"),
-                                (negative[negative.advantage < 0], WRONG, "wrong, and suppressed")):
-        first.vlines(rows.confidence, 0, rows.advantage, color=colour, lw=1.5)
-        first.plot(rows.confidence, rows.advantage, "o", color=colour, label=label)
+    fig, (first, second, third) = panels(3, width=4.2, height=3.9)
+    up = negative.advantage >= 0
+    for rows, colour, label in ((negative[up], RIGHT, "wrong, and reinforced"), (negative[~up], WRONG, "wrong, and suppressed")):
+        first.stem(rows.confidence, rows.advantage, linefmt=colour, markerfmt="o", basefmt=" ", label=label)
     first.axhline(0, color="#333333", lw=0.8)
-    first.set_xlabel("confidence in the wrong answer")
-    first.set_ylabel("advantage, α included")
-    first.set_title(f"All {len(negative)} answers wrong: sum zero")
+    first.set(xlabel="confidence in the wrong answer", ylabel="advantage, α included",
+              title=f"All {len(negative)} answers wrong: sum zero")
     first.legend(loc="lower left")
-    place = np.arange(len(sizes))[::-1]
-    second.barh(place, sizes, 0.6, color=[COLOURS["lens"] if "all wrong" in name else NEUTRAL for name in sizes.index])
-    for y, value in zip(place, sizes):
+    sns.barplot(x=sizes.to_numpy(), y=list(sizes.index), hue=["all wrong" in name for name in sizes.index], legend=False,
+                palette={True: LENS, False: NEUTRAL}, ax=second)
+    for y, value in enumerate(sizes):
         second.text(value * 1.15, y, f"{value:.2g}", va="center", fontsize=9)
-    second.set_xscale("log")
-    second.set_xlim(sizes.min() / 3, sizes.max() * 6)
-    second.set_yticks(place, sizes.index)
-    second.set_xlabel("mean |advantage| of a row (log scale)")
-    second.set_title("How large that is")
-    second.grid(axis="y", visible=False)
-    for over_group, colour, label in ((False, WRONG, "without 1/G"), (True, COLOURS["lens"], "with 1/G")):
+    second.set(xscale="log", xlim=(sizes.min() / 3, sizes.max() * 6), xlabel="mean |advantage| of a row (log scale)",
+               title="How large that is")
+    for over_group, colour, label in ((False, WRONG, "without 1/G"), (True, LENS, "with 1/G")):
         rows = violations[violations.over_group == over_group]
         third.plot(rows.factor, 100 * rows.violations / rows.rows, "o-", color=colour, label=label)
     third.axvline(2, color=NEUTRAL, ls=(0, (3, 2)), lw=1.2)
     third.set_xscale("log", base=2)
     third.set_xticks(sorted(set(violations.factor)), [f"{f:g}" for f in sorted(set(violations.factor))])
     third.minorticks_off()
-    third.set_xlabel("factor in D = factor × max π̄ (paper: 2)")
-    third.set_ylabel("rows with the wrong sign, %")
-    third.set_title("Mixed groups: signs")
+    third.set(xlabel="factor in D = factor × max π̄ (paper: 2)", ylabel="rows with the wrong sign, %", title="Mixed groups: signs")
     third.legend(loc="upper right")
     return fig
 
@@ -181,30 +113,20 @@ def plot_consistency(tables: dict[str, pd.DataFrame]):
     """Distance to the target policy against the number of samples, one line per assumed difficulty.
 
     Args:
-        tables: label -> table of `lens_theory.consistency`; the first is the true difficulty.
+        tables: label -> table of `theory.consistency`; the first is the true difficulty.
     """
-    fig, ax = plt.subplots(figsize=(7.0, 4.0))
-    colours = (COLOURS["lens"], COLOURS["grpo"], COLOURS["reinforce"], COLOURS["dr_grpo"])
-    for (label, table), colour in zip(tables.items(), colours):
+    fig, (ax,) = panels(1, width=7.0, height=4.0)
+    for (label, table), colour in zip(tables.items(), (LENS, GRPO, arm_colour("reinforce"), arm_colour("dr_grpo"))):
         ax.plot(table.n, table.total_variation, "o-", ms=4, color=colour, label=label)
     first = next(iter(tables.values()))
     line = first.total_variation.iloc[0] * np.sqrt(first.n.iloc[0] / first.n)
-    ax.plot(first.n, line, color=NEUTRAL, ls=(0, (4, 2)), lw=1.2, label="slope of 1 / √n")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set_xlabel("judged samples (log scale)")
-    ax.set_ylabel("total variation to π* (log scale)")
+    ax.plot(first.n, line, color=NEUTRAL, ls=DASHES, lw=1.2, label="slope of 1 / √n")
+    ax.set(xscale="log", yscale="log", xlabel="judged samples (log scale)", ylabel="total variation to π* (log scale)")
     ax.legend(loc="lower left")
     return fig
 
 
 # ---------------------------------------------------------------- reading runs
-
-
-def present(runs: Runs, arms) -> list[str]:
-    """Those of the arms that have runs, in the given order."""
-    have = {arm.name for arm in runs.arms}
-    return [name for name in arms if name in have]
 
 
 def gap(runs: Runs, left: str, right: str, metric: str, scale: float = 100.0) -> np.ndarray:
@@ -216,18 +138,12 @@ def gap(runs: Runs, left: str, right: str, metric: str, scale: float = 100.0) ->
     return values[np.isfinite(values)]
 
 
-def largest_k(runs: Runs, at_most: int) -> int:
-    """The largest k up to a limit at which these runs have test pass@k."""
-    found = [int(m.split("@")[1]) for m in set(runs.metrics.metric) if m.startswith("test/pass@")]
-    return max((k for k in found if k <= at_most), default=1)
-
-
-def gap_table(runs: Runs, left: str, others, metrics, scale: float = 100.0) -> pd.DataFrame:
+def gap_table(runs: Runs, left: str, others, metrics) -> pd.DataFrame:
     """left minus each other arm, per metric: ours, low, high, seeds."""
     rows = []
     for other in present(runs, others):
         for metric in metrics:
-            i = paired_t(gap(runs, left, other, metric, scale))
+            i = paired_t(gap(runs, left, other, metric))
             rows.append({"left": left, "other": other, "metric": metric, "ours": i.estimate, "low": i.low, "high": i.high,
                          "seeds": i.n})
     return pd.DataFrame(rows, columns=["left", "other", "metric", "ours", "low", "high", "seeds"])
@@ -274,29 +190,25 @@ def plot_gaps(worlds: dict[str, Runs], theirs: pd.DataFrame, limit: int = 16):
         worlds: name -> runs with the arms lens and grpo.
         theirs: `paper_gaps`.
     """
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), sharey=True)
+    fig, (left, right) = panels(2, width=5.3, height=4.4, sharey=True)
     ks = powers_of_two(limit)
-    for (name, runs), colour, shift in zip(worlds.items(), (COLOURS["lens"], COLOURS["grpo"]), (0.96, 1.04)):
-        mine = [k for k in ks if len(gap(runs, "lens", "grpo", f"test/pass@{k}"))]
+    for (name, runs), colour, shift in zip(worlds.items(), (LENS, GRPO), (0.96, 1.04)):
+        mine = [k for k in ks if len(gap(runs, "lens", "grpo", tail(k)))]
         if not mine:
             continue
-        found = simultaneous_t(np.stack([gap(runs, "lens", "grpo", f"test/pass@{k}") for k in mine], axis=1))
-        x = shift * np.array(mine)
-        seeds = f"{found[0].n} seed{'s' if found[0].n > 1 else ''}"
-        left.plot(x, [i.estimate for i in found], "o-", color=colour, label=f"{name}, {seeds}")
-        if found[0].n > 1:
-            left.vlines(x, [i.low for i in found], [i.high for i in found], color=colour, lw=2)
+        found = simultaneous_t(np.stack([gap(runs, "lens", "grpo", tail(k)) for k in mine], axis=1))
+        middle = np.array([i.estimate for i in found])
+        reach = [middle - [i.low for i in found], [i.high for i in found] - middle] if found[0].n > 1 else None
+        left.errorbar(shift * np.array(mine), middle, yerr=reach, fmt="o-", color=colour, label=f"{name}, {found[0].n} seed(s)")
     for (table, model), row in theirs.iterrows():
-        colour, data = (COLOURS["lens"], "DAPO") if table == "Table 1" else (COLOURS["grpo"], "Numina")
+        colour, data = (LENS, "DAPO") if table == "Table 1" else (GRPO, "Numina")
         right.plot(row.index, row, f"{MODELS[model]}-", ms=5, color=colour, alpha=0.8 if model == "Llama" else 0.45,
                    label=f"{model}, MATH + {data}")
-    left.set_title("Ours, LENS minus GRPO")
-    right.set_title("The paper, LENS minus GRPO")
-    for ax in (left, right):
-        ax.axhline(0, color=COLOURS["base"], lw=1.2)
+    for ax, title in ((left, "Ours, LENS minus GRPO"), (right, "The paper, LENS minus GRPO")):
+        ax.axhline(0, color=BASE, lw=1.2)
         ax.set_xscale("log", base=2)
         ax.set_xticks(ks, [str(k) for k in ks])
-        ax.set_xlabel("k, answers per problem")
+        ax.set(title=title, xlabel="k, answers per problem")
         ax.margins(y=0.25)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     left.set_ylabel("points of pass@k")
@@ -305,20 +217,12 @@ def plot_gaps(worlds: dict[str, Runs], theirs: pd.DataFrame, limit: int = 16):
 
 def plot_accuracy(worlds: dict[str, Runs], metric: str = "validation/pass@1"):
     """Held-out accuracy over training, LENS and GRPO, one panel per world (as the paper's Figures 5 and 6)."""
-    fig, axes = plt.subplots(1, len(worlds), figsize=(5.2 * len(worlds), 3.7), squeeze=False)
-    for ax, (name, runs) in zip(axes[0], worlds.items()):
-        plot_curves(runs.metrics, metric, ax, present(runs, ("grpo", "lens")), within_seeds=True)
-        ax.set_title(name)
-        ax.set_ylabel("pass@1, held-out")
-    axes[0, 0].legend(loc="best")
+    fig, axes = panels(len(worlds), width=5.2, height=3.7)
+    for ax, (name, runs) in zip(axes, worlds.items()):
+        curves(ax, runs.metrics, metric, ("grpo", "lens"), within_seeds=True)
+        ax.set(title=name, ylabel="pass@1, held-out")
+    axes[0].legend(loc="best")
     return fig
-
-
-def _cell(value: float, found: Interval | None) -> str:
-    if found is None:
-        return f"{value:.1f}"
-    text = f"{value:.1f}\n{found.estimate:+.1f}"
-    return text if np.isnan(found.low) else f"{text}\n({found.low:+.1f}, {found.high:+.1f})"
 
 
 def plot_two_by_two(runs: Runs, theirs: pd.DataFrame, metric: str = "test/pass@1", column: str = "Llama pass@1"):
@@ -330,32 +234,32 @@ def plot_two_by_two(runs: Runs, theirs: pd.DataFrame, metric: str = "test/pass@1
     squares = [["grpo", "negative only"], ["mixed only", "lens"]]
     table_2 = theirs[(theirs.table == "Table 2") & (theirs.column == column)].set_index("row").value
     ours = 100 * runs.metric(metric).mean()
-    exact = {a: Interval(table_2[a] - table_2["grpo"], np.nan, np.nan, 0.95, 1, np.nan) for a in table_2.index if a != "grpo"}
-    gains = {a: paired_t(gap(runs, a, "grpo", metric)) for a in sum(squares, []) if a != "grpo"}
-    panels = (("Ours, pass@1 in %", ours, gains), ("The paper's Table 2 (one run), pass@1 in %", table_2, exact))
-    fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.0))
-    for ax, (title, values, found) in zip(axes, panels):
-        shown = np.array([[found[a].estimate if a in found and a in values else 0.0 for a in row] for row in squares])
-        largest = max(1.0, float(np.nanmax(np.abs(shown))))
-        ax.imshow(np.nan_to_num(shown), cmap=_diverging(), vmin=-1.6 * largest, vmax=1.6 * largest, aspect="auto")
-        for (y, x), name in np.ndenumerate(squares):
-            known = name in values and not np.isnan(values[name])
-            words = _cell(values[name], found.get(name)) if known else "no run"
-            ax.text(x, y, f"{arm_label(name)}\n{words}", ha="center", va="center", fontsize=10)
-        ax.set_xticks([0, 1], ["negative groups: nothing", "negative groups: LENS"])
-        ax.set_yticks([0, 1], ["mixed:\nGRPO", "mixed:\nLENS"])
+    fig, axes = panels(2, width=5.2, height=4.0)
+    for ax, (title, values) in zip(axes, (("Ours, pass@1 in %", ours), ("The paper's Table 2 (one run), pass@1 in %", table_2))):
+        gains = np.array([[values.get(a, np.nan) - values["grpo"] for a in row] for row in squares])
+        largest = 1.6 * max(1.0, float(np.nanmax(np.abs(gains))))
+        words = [[_square(a, values, runs if values is ours else None, metric) for a in row] for row in squares]
+        heat(ax, np.nan_to_num(gains), words, ["mixed:\nGRPO", "mixed:\nLENS"],
+             ["negative groups:\nnothing", "negative groups:\nLENS"],
+             vmin=-largest, vmax=largest, annot_kws={"size": 10})
         ax.set_title(title)
-        ax.tick_params(length=0)
-        ax.grid(visible=False)
     return fig
 
 
-def _diverging():
-    return plt.matplotlib.colors.LinearSegmentedColormap.from_list("gain", [WRONG, "white", RIGHT])
+def _square(arm: str, values: pd.Series, runs: Runs | None, metric: str) -> str:
+    """A cell of the 2 x 2: name, value, difference from GRPO, interval where there are runs."""
+    if arm not in values or np.isnan(values[arm]):
+        return f"{arm_label(arm)}\nno run"
+    words = f"{arm_label(arm)}\n{values[arm]:.1f}"
+    if arm == "grpo":
+        return words
+    words += f"\n{values[arm] - values['grpo']:+.1f}"
+    found = paired_t(gap(runs, arm, "grpo", metric)) if runs else None
+    return words if found is None or np.isnan(found.low) else f"{words}\n({found.low:+.1f}, {found.high:+.1f})"
 
 
 def plot_minus(runs: Runs, pairs: list[tuple[str, str]], metrics: dict[str, str], axes=None, side: int = 0):
-    """Differences between arms: seeds as dots, mean and interval as a bar, one panel per metric.
+    """Differences between arms, one panel per metric.
 
     Args:
         pairs: (left, right): left minus right; a pair with a missing arm is left out.
@@ -364,16 +268,11 @@ def plot_minus(runs: Runs, pairs: list[tuple[str, str]], metrics: dict[str, str]
     """
     pairs = [p for p in pairs if len(present(runs, p)) == 2]
     if axes is None:
-        axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics) + 1, 0.36 * len(pairs) + 1.5), sharey=True)[1]
-    axes = np.atleast_1d(axes)
+        axes = panels(len(metrics), width=4.6, height=0.36 * len(pairs) + 1.5, sharey=True)[1]
     for ax, (metric, title) in zip(axes, metrics.items()):
-        for y, pair in enumerate(reversed(pairs)):
-            draw_seeds(ax, y, gap(runs, *pair, metric), arm_colour(pair[side]))
-        ax.axvline(0, color=COLOURS["base"], lw=1.2)
-        ax.set_yticks(range(len(pairs)), [arm_label(pair[side]) for pair in reversed(pairs)])
-        ax.set_ylim(-0.6, max(len(pairs), 1) - 0.4)
-        ax.set_title(title)
-        ax.set_xlabel("points")
+        groups = {arm_label(pair[side]): gap(runs, *pair, metric) for pair in pairs}
+        plots.differences(ax, groups, [arm_colour(pair[side]) for pair in pairs])
+        ax.set(title=title, xlabel="points")
     return axes[0].figure
 
 
@@ -382,10 +281,9 @@ def plot_controls(runs: Runs, controls=("uniform penalty", "shuffled", "flipped"
     names = present(runs, ("lens", *controls))
     fig, axes = plt.subplots(2, len(ks), figsize=(4.6 * len(ks) + 1, 0.72 * len(names) + 2.4), sharey="row",
                              height_ratios=(len(names) + 1, max(len(names), 2)), squeeze=False)
-    titles = {f"test/pass@{k}": f"pass@{k}" for k in ks}
-    plot_minus(runs, [(name, "grpo") for name in names], {m: f"{t}, minus GRPO" for m, t in titles.items()}, axes[0])
-    plot_minus(runs, [("lens", name) for name in names if name != "lens"],
-               {m: f"{t}, LENS minus …" for m, t in titles.items()}, axes[1], side=1)
+    rest = [name for name in names if name != "lens"]
+    plot_minus(runs, [(name, "grpo") for name in names], {tail(k): f"pass@{k}, minus GRPO" for k in ks}, axes[0])
+    plot_minus(runs, [("lens", name) for name in rest], {tail(k): f"pass@{k}, LENS minus …" for k in ks}, axes[1], 1)
     return fig
 
 
@@ -395,97 +293,79 @@ def plot_dead_groups(runs: Runs, marks: dict[str, float] | None = None):
     Args:
         marks: label -> per cent, up to two, drawn as level lines beside the training curves.
     """
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9))
-    rows = runs.metrics[runs.metrics.metric == "groups/all_wrong"]
-    rows = rows.assign(value=100 * rows.value)
-    plot_curves(rows, "groups/all_wrong", left, present(runs, ("grpo", "lens")), within_seeds=True)
+    fig, (left, right) = panels(2, width=5.2, height=3.9)
+    curves(left, runs.metrics, "groups/all_wrong", ("grpo", "lens"), factor=100, within_seeds=True)
     plt.setp(left.lines, marker="o", ms=3.5)  # a short run has one point
-    for (label, value), dashes in zip((marks or {}).items(), (":", (0, (4, 2)))):
+    for (label, value), dashes in zip((marks or {}).items(), (":", DASHES)):
         left.axhline(value, color=NEUTRAL, ls=dashes, lw=1.5, label=label)
-    left.set_ylabel("groups with no right answer, %")
-    left.set_title("While training")
-    left.set_ylim(bottom=0)
-    left.legend(loc="best")
     shares = dead_shares(runs)
-    for name, colour in arm_colours(present(runs, ("base", "grpo", "lens"))).items():
+    for name in present(runs, ("base", "grpo", "lens")):
         mine = shares.loc[name]
-        draw_line(right, list(mine.columns), [mine[g].to_numpy() for g in mine.columns], colour, arm_label(name))
-    right.set_xscale("log", base=2)
-    right.set_xticks(list(shares.columns), [str(g) for g in shares.columns])
+        over(right, list(mine.columns), [mine[g] for g in mine.columns], arm_colour(name), arm_label(name), log=True)
     right.set_xlabel("G, answers per group")
-    right.set_ylabel("groups with no right answer, %")
-    right.set_title("Test problems, by size of the group")
-    right.set_ylim(bottom=0)
-    right.legend(loc="best")
+    for ax, title in ((left, "While training"), (right, "Test problems, by size of the group")):
+        ax.set(title=title, ylabel="groups with no right answer, %")
+        ax.set_ylim(bottom=0)
+        ax.legend(loc="best")
     return fig
 
 
 def plot_levels(runs: Runs):
     """pass@1 by difficulty level, and what LENS gains over GRPO at each, with intervals over seeds."""
     levels = by_level(runs)
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.7))
-    for name, colour in arm_colours(present(runs, ("base", "grpo", "lens"))).items():
+    fig, (left, right) = panels(2, width=5.2, height=3.7)
+    for name in present(runs, ("base", "grpo", "lens")):
         mine = levels.xs(name, level="arm")
-        draw_line(left, list(mine.columns), [mine[x].to_numpy() for x in mine.columns], colour, arm_label(name))
+        over(left, list(mine.columns), [mine[x] for x in mine.columns], arm_colour(name), arm_label(name))
     if len(present(runs, ("lens", "grpo"))) == 2:
         gains = (levels.xs("lens", level="arm") - levels.xs("grpo", level="arm")).dropna(how="all")
-        for level in gains.columns:
-            draw_seeds(right, level, gains[level].dropna(), COLOURS["lens"], upright=True)
-    right.axhline(0, color=COLOURS["base"], lw=1.2)
+        seeds(right, {level: gains[level] for level in gains.columns}, [LENS] * gains.shape[1], upright=True)
+    right.axhline(0, color=BASE, lw=1.2)
     for ax, title, unit in ((left, "By level", "pass@1, %"), (right, "LENS minus GRPO", "points of pass@1")):
         ax.set_xticks(list(levels.columns), [f"{x:g}" for x in levels.columns])
-        ax.set_xlabel("level, number of operations")
-        ax.set_ylabel(unit)
-        ax.set_title(title)
+        ax.set(xlabel="level, number of operations", ylabel=unit, title=title)
     left.legend(loc="best")
     return fig
 
 
-def plot_long(runs: Runs, arms=("grpo", "lens")):
+LONG = {"validation/pass@1": "pass@1, held-out", "validation/entropy": "Entropy, held-out (nats per token)",
+        "validation/length": "Length, held-out (tokens)", "validation/verdicts/no_answer": "Share without an answer"}
+
+
+def plot_long(runs: Runs):
     """Long runs: accuracy with each arm's line through the last third, entropy, length, unreadable answers."""
-    panels = {"validation/pass@1": "pass@1, held-out", "validation/entropy": "Entropy, held-out (nats per token)",
-              "validation/length": "Length, held-out (tokens)", "validation/verdicts/no_answer": "Share without an answer"}
-    fig, axes = plt.subplots(2, 2, figsize=(10.5, 6.2))
-    names = present(runs, arms)
-    for ax, (metric, title) in zip(axes.flat, panels.items()):
-        plot_curves(runs.metrics, metric, ax, names, within_seeds=True)
-        ax.set_title(title)
-        ax.set_ylabel("")
+    fig = plots.plot_curves(runs, ("grpo", "lens"), LONG, columns=2, within_seeds=True)
     rows = runs.metrics[runs.metrics.metric == "validation/pass@1"]
     late = rows[rows.step >= 2 / 3 * rows.step.max()]
-    for name, colour in arm_colours(names).items():
+    for name in present(runs, ("grpo", "lens")):
         mine = late[late.arm == name]
         if mine.step.nunique() > 1:
             ends = np.array([mine.step.min(), mine.step.max()])
-            line = np.polyval(np.polyfit(mine.step, mine.value, 1), ends)
-            axes[0, 0].plot(ends, line, color=colour, ls=(0, (2, 1)), lw=3)
-    axes[0, 0].legend(loc="best")
+            line = mine.value.mean() + fitted_slope(mine.step, mine.value) * (ends - mine.step.mean())
+            fig.axes[0].plot(ends, line, color=arm_colour(name), ls=(0, (2, 1)), lw=3)
     return fig
 
 
 def plot_diversity(runs: Runs, arms=("base", "grpo", "lens")):
     """Entropy over training and at equal accuracy; different right answers and pass@k at the end."""
-    fig, axes = plt.subplots(2, 2, figsize=(10.5, 6.4))
+    fig, (first, second, third, fourth) = panels(4, columns=2, width=5.2, height=3.2)
     trained = present(runs, [a for a in arms if a != "base"])
-    plot_curves(runs.metrics, "validation/entropy", axes[0, 0], trained, within_seeds=True)
-    axes[0, 0].set_title("Entropy over training")
-    axes[0, 0].set_ylabel("nats per token, held-out")
-    axes[0, 0].legend(loc="best")
-    curves = runs.metrics[runs.metrics.metric.isin(["validation/entropy", "validation/pass@1"])]
-    means = curves.groupby(["arm", "step", "metric"]).value.mean().unstack()
-    for name, colour in arm_colours(trained).items():
-        path = means.loc[name]
-        axes[0, 1].plot(100 * path["validation/pass@1"], path["validation/entropy"], "o-", ms=3.5, lw=1.4, color=colour)
-        axes[0, 1].plot(100 * path["validation/pass@1"].iloc[-1], path["validation/entropy"].iloc[-1], "s", ms=8, color=colour)
-    axes[0, 1].set_title("The same at equal accuracy (square: the end)")
-    axes[0, 1].set_xlabel("pass@1, held-out, %")
-    axes[0, 1].set_ylabel("nats per token, held-out")
-    k = largest_k(runs, 32)
-    for ax, metric, scale, title in ((axes[1, 0], "test/distinct", 1, "Different right answers per problem"),
-                                     (axes[1, 1], f"test/pass@{k}", 100, f"pass@{k}, %")):
-        draw_arms(ax, scale * runs.metric(metric), present(runs, arms))
-        ax.set_title(title)
-        ax.set_xlabel("mean over test problems")
+    curves(first, runs.metrics, "validation/entropy", trained, within_seeds=True)
+    first.set(title="Entropy over training", ylabel="nats per token, held-out")
+    first.legend(loc="best")
+    rows = runs.metrics[runs.metrics.metric.isin(["validation/entropy", "validation/pass@1"])]
+    means = rows.groupby(["arm", "step", "metric"]).value.mean().unstack()
+    for name in trained:
+        x, y = 100 * means.loc[name]["validation/pass@1"], means.loc[name]["validation/entropy"]
+        second.plot(x, y, "o-", ms=3.5, lw=1.4, color=arm_colour(name))
+        second.plot(x.iloc[-1], y.iloc[-1], "s", ms=8, color=arm_colour(name))
+    second.set(title="The same at equal accuracy (square: the end)", xlabel="pass@1, held-out, %",
+               ylabel="nats per token, held-out")
+    k = max(k for k in powers_of_two(32) if tail(k) in set(runs.metrics.metric))
+    for ax, metric, scale, title in ((third, "test/distinct", 1, "Different right answers per problem"),
+                                     (fourth, tail(k), 100, f"pass@{k}, %")):
+        plots.arms(ax, scale * runs.metric(metric), present(runs, arms))
+        ax.set(title=title, xlabel="mean over test problems")
     return fig
 
 
@@ -505,11 +385,10 @@ def plot_sweep(runs: Runs, levels: dict[float, str], metrics: dict[str, tuple[st
     have = {x: arm for x, arm in sorted(levels.items()) if len(present(runs, [arm, "grpo"])) == 2}
     if not have:
         raise ConfigError(f"grpo and at least one of these arms must have runs: {', '.join(levels.values())}.")
-    fig, axes = plt.subplots(1, len(metrics), figsize=(3.9 * len(metrics), 3.6), squeeze=False)
-    for ax, (metric, (title, scale)) in zip(axes[0], metrics.items()):
-        gaps = [gap(runs, arm, "grpo", metric, scale) for arm in have.values()]
-        draw_line(ax, list(have), gaps, COLOURS["lens"], "LENS minus GRPO")
-        ax.axhline(0, color=COLOURS["grpo"], ls="--", lw=1.5, label="GRPO")
+    fig, axes = panels(len(metrics), width=3.9, height=3.6)
+    for ax, (metric, (title, scale)) in zip(axes, metrics.items()):
+        over(ax, list(have), [gap(runs, arm, "grpo", metric, scale) for arm in have.values()], LENS, "LENS minus GRPO")
+        ax.axhline(0, color=GRPO, ls="--", lw=1.5, label="GRPO")
         if usual is not None:
             ax.axvline(usual, color=NEUTRAL, ls=":", lw=1.5, label=f"the paper's {usual:g}")
         if linear_below:
@@ -519,8 +398,6 @@ def plot_sweep(runs: Runs, levels: dict[float, str], metrics: dict[str, tuple[st
             ax.set_xscale("log")
         ax.set_xticks(list(have), [f"{x:g}" for x in have], rotation=45)
         ax.minorticks_off()
-        ax.set_xlabel(xlabel)
-        ax.set_title(title)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        ax.set(xlabel=xlabel, title=title)
+    plots.legend_below(fig, axes)
     return fig

@@ -6,6 +6,7 @@
     theorem_checks       both against autograd on random policies (claim LENS-C8)
     sign_violations      what 1/G is for (claim LENS-C9)
     consistency          more data, closer to the target policy (claim LENS-C14)
+    group_table          one group by hand: confidence, odds, calibrated reward, advantage
 
 Axes: K answers of a softmax policy, N rollouts, R replicates. Double precision throughout.
 """
@@ -15,7 +16,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from polarity_lib.papers.lens.methods import LensOptions, lens_advantage, theory_odds, theory_rewards
+from polarity_lib.papers.lens.methods import (
+    LensOptions, calibrated_rewards, confidence, difficulty, lens_advantage, theory_odds, theory_rewards,
+)
 
 # ---------------------------------------------------------------- Theorem 1
 
@@ -314,6 +317,63 @@ def consistency(
         found_RK = maximum_likelihood(right_RK, torch.from_numpy(drawn_RK) - right_RK, factor * difficulty_R)
         rows.append({"n": n, "total_variation": float((found_RK - target_RK).abs().sum(1).mean() / 2)})
     return pd.DataFrame(rows)
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def group_table(confidences, right, variant: str = "N", tokens: int = 200, alpha: float = 0.25, ddof: int = 1,
+                **options) -> pd.DataFrame:
+    """What LENS makes of one group, step by step.
+
+    Args:
+        confidences: length-normalised probability of each answer.
+        right: whether each is right.
+        tokens: length of every answer; variant R needs the probability of the whole answer.
+        options: of `LensOptions`, such as factor and demean.
+
+    Returns:
+        One row per answer: confidence, right, D, odds (NaN where right), reward r~, advantage.
+    """
+    right_N, group_N = torch.as_tensor(np.asarray(right, dtype=float)), torch.zeros(len(right), dtype=torch.long)
+    logprobs_NT = torch.as_tensor(np.log(np.asarray(confidences, dtype=float)))[:, None].repeat(1, tokens)
+    mask_NT = torch.ones_like(logprobs_NT)
+    logs_N = confidence(logprobs_NT, mask_NT)
+    raw_N = confidence(logprobs_NT, mask_NT, normalise=False) if variant == "R" else None
+    hard_N = difficulty(logs_N, right_N, group_N, options.get("factor", 2.0), raw_N)
+    rewards_N = calibrated_rewards(right_N, logs_N, hard_N, group_N, options.get("over_group", True))
+    lens_options = LensOptions(variant=variant, alpha=alpha, ddof=ddof, **options)
+    advantages_N = lens_advantage(right_N, group_N, logprobs_NT, mask_NT, lens_options)
+    odds_N = torch.where(right_N > 0, torch.nan, theory_odds(logs_N, hard_N))
+    columns = {"D": hard_N.exp(), "odds": odds_N, "reward": rewards_N, "advantage": advantages_N}
+    table = pd.DataFrame({"confidence": confidences, "right": right_N.bool().numpy()})
+    return table.assign(**{name: values.numpy() + 0.0 for name, values in columns.items()})
+
+
+def spread_out(mean: float, spread: float, size: int = 16) -> np.ndarray:
+    """`size` confidences evenly spaced around a mean, with about this standard deviation, inside (0, 1)."""
+    return (mean + spread * np.sqrt(3) * np.linspace(-1, 1, size)).clip(0.001, 0.999)
+
+
+def negative_share(mean: float, spread: float, all_wrong: float, mixed: float, size: int = 16) -> dict[str, float]:
+    """How much of the signal comes from all-wrong groups, by hand: sum |advantage| over a batch.
+
+    Confidences are `spread_out`; the number right in a mixed group runs over 1 .. size - 1.
+
+    Args:
+        all_wrong, mixed: shares of the two kinds of groups.
+
+    Returns:
+        mean |A| of a row in either kind of group, and the all-wrong groups' share of the sum, in per cent.
+    """
+    sure = spread_out(mean, spread, size)
+    inner = group_table(sure, [0] * size).advantage.abs().mean()
+    # The right ones are spread over the confidences, not the surest or the least sure.
+    order = np.argsort((np.arange(size) * 7) % size)
+    outer = np.mean([group_table(sure, order < k).advantage.abs().mean() for k in range(1, size)])
+    total = all_wrong * inner + mixed * outer
+    share = 100 * all_wrong * inner / total if total else float("nan")
+    return {"|A| in an all-wrong group": inner, "|A| in a mixed group": outer, "share of the signal, %": share}
 
 
 # ---------------------------------------------------------------- helpers

@@ -131,3 +131,32 @@ def test_more_data_bring_the_target_policy():
     assert wrong_d > 5 * errors.iloc[-1]
     with pytest.raises(ValueError, match="at least 1"):
         theory.consistency((0, 10))
+
+
+# ---------------------------------------------------------------- groups by hand
+
+
+def test_the_groups_of_the_card():
+    sure, negative = [0.9, 0.8, 0.6, 0.5], [0, 0, 0, 0]
+    table = theory.group_table(sure, negative)
+    assert table.D.tolist() == pytest.approx([1.8] * 4)
+    assert table.reward.tolist() == pytest.approx([-0.25, -0.2, -0.125, -0.096154], abs=1e-6)
+    assert table.advantage.tolist() == pytest.approx([-0.020553, -0.008053, 0.010697, 0.017909], abs=1e-6)
+    n, r = (theory.group_table(sure, [0, 1, 0, 0], variant=v, ddof=0) for v in "NR")
+    assert n.D.iloc[0] == pytest.approx(3.2) and r.D.iloc[0] == pytest.approx(1.8)
+    assert n.advantage.tolist() == pytest.approx([-0.642914, 1.730567, -0.556146, -0.531508], abs=1e-5)
+    assert r.advantage.tolist() == pytest.approx([-0.757839, 1.720629, -0.509992, -0.452797], abs=1e-5)
+
+
+def test_equal_confidences_give_nothing_to_compare():
+    assert theory.group_table([0.7] * 4, [0] * 4).advantage.abs().max() < 1e-12
+    kept = theory.group_table([0.7] * 4, [0] * 4, demean=False).advantage
+    assert kept.tolist() == pytest.approx([-0.25 / 4] * 4)
+
+
+def test_the_share_of_all_wrong_groups_in_the_signal():
+    found = theory.negative_share(0.85, 0.05, 0.45, 0.55)
+    inner, outer = found["|A| in an all-wrong group"], found["|A| in a mixed group"]
+    assert inner == pytest.approx(0.0011, abs=3e-4)  # the card's size, after alpha
+    assert found["share of the signal, %"] == pytest.approx(100 * 0.45 * inner / (0.45 * inner + 0.55 * outer))
+    assert theory.negative_share(0.85, 0.05, 0.0, 1.0)["share of the signal, %"] == 0
