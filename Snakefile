@@ -27,7 +27,6 @@ MARKER = str(running.marker("{job}"))
 START_MARKER = str(running.marker("start.{start}"))
 EXECUTED = str(settings.executed(plan.NOTEBOOKS / "{notebook}.ipynb"))
 BENCHMARKS = str(costs.benchmarks())  # Snakemake leaves the seconds of every job there; the plan learns from them
-PARAMETERS = running.notebook_parameters(settings)
 
 
 def run_arguments(wildcards):
@@ -59,8 +58,10 @@ def notebook_inputs(wildcards):
 
 def notebook_arguments(wildcards):
     """Those of the study's parameters that this notebook declares."""
-    known = execution.declared_parameters(NOTEBOOKS[wildcards.notebook])
-    return " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in PARAMETERS.items() if k in known)
+    path = NOTEBOOKS[wildcards.notebook]
+    known = execution.declared_parameters(path)
+    given = running.notebook_parameters(settings, path)
+    return " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in given.items() if k in known)
 
 
 def one_of(names):

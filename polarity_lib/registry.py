@@ -9,7 +9,7 @@ and any of these modules, each imported when somebody first asks for what is in 
     methods.py      METHODS      {name: function that builds a Method}
     experiments.py  EXPERIMENTS  {name: Experiment}
     probes.py       PROBES       {name: function (policy, config) -> metrics}
-    claims.py       CLAIMS       (Claim, ...); FINDINGS (sentences for the README), SUMMARIES (tables for docs/claims.md)
+    claims.py       CLAIMS       (Claim, ...); for written pages: FINDINGS, SUMMARIES, KNOWN_BEFORE
     figures.py      STYLES       {arm: (label, colour, dashes)}
     paper_scale.py  plan_text()  what the paper's own models and data would take
     theory.py       where there are theorems to check; notebooks NN_name.ipynb may lie beside

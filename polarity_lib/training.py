@@ -434,8 +434,8 @@ def nothing_right(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
     for name, problems, samples in (("test", world.draw("test", config.final_problems, config.seed), config.final_samples),
                                     ("pool", run.stream.pool[:256], min(16, config.final_samples))):
         found |= {f"{name}/pass@{k}": 0.0 for k in powers_of_two(samples)}
-        counts.append(pd.DataFrame({"problem": [p.key for p in problems], "level": [p.level for p in problems], "samples": samples,
-                                    "correct": 0, "greedy": 0, "set": name}))
+        of_problems = {"problem": [p.key for p in problems], "level": [p.level for p in problems]}
+        counts.append(pd.DataFrame(of_problems | {"samples": samples, "correct": 0, "greedy": 0, "set": name}))
     return found, pd.concat(counts, ignore_index=True)
 
 

@@ -67,7 +67,8 @@ def test_tensors_numbers_and_texts_come_back(tmp_path):
 
 def test_a_file_in_the_place_of_the_runs_folder(tmp_path):
     (tmp_path / "runs").write_text("")
-    for write in (lambda: write_atomic(tmp_path / "runs" / "a", b""), lambda: RunFolder("r", {}, tmp_path / "runs").lock().__enter__()):
+    folder = RunFolder("r", {}, tmp_path / "runs")
+    for write in (lambda: write_atomic(tmp_path / "runs" / "a", b""), lambda: folder.lock().__enter__()):
         with pytest.raises(StorageError, match="Cannot write .*runs.*POLARITY_RUNS"):
             write()
 

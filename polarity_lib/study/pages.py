@@ -28,7 +28,7 @@ Written by `python -m polarity_lib pages` from [`data/results/claims.csv`](../da
 its interval, the smallest difference these seeds could have seen, and the reason for each verdict.
 
 **Before any count: a world this small contradicts no result of a 7-billion-parameter model.** It says where a claim holds and
-what it hangs on. Every rule was committed before its runs; what was known earlier is said at its place.
+what it hangs on. Rules were committed before their runs; what was known before a rule is said with its paper.
 
 *Ours* is the first sub-test's paired difference over seeds, in points or per cent, with its 95 % interval.
 *Replicated*: the interval lies on the claimed side (or inside the margin, for "as good as").
@@ -85,6 +85,8 @@ def paper_section(paper: Paper, table: pd.DataFrame) -> str:
              "| claim | what it says | theirs → ours (95 % interval) | could have seen | seeds | verdict | where |",
              "|---|---|---|---|---|---|---|"]
     lines += [claim_line(name, rows) for name, rows in mine.groupby("claim", sort=False)]
+    if known := paper.part("claims", "KNOWN_BEFORE", ""):
+        lines += ["", f"*Known before a rule was written.* {known}"]
     for title, name, prefix, ks in paper.part("claims", "SUMMARIES", ()):
         lines += ["", f"**{title}**", "", summary(load(name), prefix, ks)]
     return "\n".join(lines)

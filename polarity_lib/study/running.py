@@ -17,7 +17,7 @@ import pandas as pd
 
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 from polarity_lib.study.plan import (
-    Settings, is_finished, notebooks, plan_text, progress_of, progress_of_start, start_is_made, study_jobs,
+    Settings, experiments_of, is_finished, notebooks, plan_text, progress_of, progress_of_start, start_is_made, study_jobs,
 )
 from polarity_lib.results import ROOT, make_folder, runs_root, say, write_atomic
 from polarity_lib.study.pages import ledger
@@ -31,9 +31,9 @@ def marker(job_name: str) -> Path:
     return runs_root() / "study" / f"{job_name}.done"
 
 
-def notebook_parameters(settings: Settings) -> dict:
-    """What the study tells every notebook that declares such a parameter."""
-    seeds = settings.seeds or max([1, *(job.seeds for job in study_jobs(settings))])
+def notebook_parameters(settings: Settings, notebook: Path) -> dict:
+    """What the study tells a notebook that declares such parameters; seeds: as many as one of its experiments has."""
+    seeds = max([1, *(settings.seeds_of(name) for name in experiments_of(notebook, settings))])
     return {"scale": settings.scale, "seeds": seeds, "full": settings.full, "reuse_published": settings.reuses,
             "figures_dir": str(settings.figures), "results_dir": str(settings.tables)}
 

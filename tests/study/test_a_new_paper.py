@@ -40,7 +40,8 @@ CLAIMS = (Claim("TOY-C1", "Half the push is enough.", "toy", "95", "95_toy", (
 '''
 
 CELLS = [
-    'scale = "tiny"  # smoke | tiny\nseeds = 1  # how many replicates\nreuse_published = True\nfigures_dir = "../data/runs/figures"',
+    'scale = "tiny"  # smoke | tiny\nseeds = 1  # how many replicates\nreuse_published = True\n'
+    'figures_dir = "../data/runs/figures"',
     'from polarity_lib import plots\nfrom polarity_lib.claims import judge\nfrom polarity_lib.experiments import runs_of\n'
     'from polarity_lib.study import notebook\nnotebook.check_parameters("95_toy", globals())\nplots.theme()',
     'runs = runs_of("toy", "all", scale, seeds, reuse_published=reuse_published)\nprint(judge("TOY-C1", runs).verdict.tolist())',
@@ -162,7 +163,8 @@ def test_a_missing_folder_is_one_line(monkeypatch, tmp_path):
 def test_an_installed_package_is_found_by_its_entry_point(tmp_path):
     """A distribution on the path that declares the group, looked at from a fresh interpreter."""
     (tmp_path / "theirpaper").mkdir()
-    (tmp_path / "theirpaper" / "__init__.py").write_text("from polarity_lib.papers import Paper\nPAPER = Paper(title='Installed')\n")
+    text = "from polarity_lib.papers import Paper\nPAPER = Paper(title='Installed')\n"
+    (tmp_path / "theirpaper" / "__init__.py").write_text(text)
     info = tmp_path / "theirpaper-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirpaper\nVersion: 1.0\n")

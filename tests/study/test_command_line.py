@@ -1,7 +1,4 @@
-"""Mistakes are one line before any computing; deleting asks first."""
-
-import os
-import sys
+"""Mistakes are one line before any computing."""
 
 import pytest
 

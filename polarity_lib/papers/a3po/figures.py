@@ -142,7 +142,7 @@ def plot_equal_ratios(runs: Runs):
     fig, axes = panels(2, width=5.0, height=0.42 * len(rows) + 1.7, sharey=True)
     for ax, (title, (margin, difference)) in zip(axes, shown.items()):
         groups = {label: difference(a, b).dropna() for label, (a, b, _) in rows.items()}
-        differences(ax, groups, [colour for *_, colour in rows.values()], margin, reach=1.4 * margin)
+        differences(ax, groups, [colour for *_, colour in rows.values()], margin, 1.4 * margin, aside=0.16)
         for y, (values, (*_, colour)) in enumerate(zip(groups.values(), rows.values())):
             inner = paired_t(values, 0.9)
             ax.plot([inner.low, inner.high], [y, y], color=colour, lw=5, alpha=0.55, solid_capstyle="butt")
@@ -238,7 +238,8 @@ def plot_controls(runs: Runs):
              (accuracy.sub(accuracy["none"], axis=0), MARGIN, 1.4 * MARGIN, "pass@1 on the test set", "points (grey: a tie)"))
     fig, axes = panels(2, width=5.0, height=3.6, sharey=True)
     for ax, (table, margin, reach, title, unit) in zip(axes, shown):
-        differences(ax, {style_of(a)[0]: table[a] for a in CONTROLS}, [arm_colour(a) for a in CONTROLS], margin, reach)
+        colours = [arm_colour(a) for a in CONTROLS]
+        differences(ax, {style_of(a)[0]: table[a] for a in CONTROLS}, colours, margin, reach, aside=0.16)
         ax.set(title=title, xlabel=unit)
     return fig
 
