@@ -96,3 +96,31 @@ def test_the_record_is_plain_json(tmp_path, monkeypatch):
     assert path == tmp_path / "notebooks" / "00_tour-smoke.json"
     kept = json.loads(path.read_text())["record"]
     assert kept == {"a": 0.5, "b": 2, "c": [True, None], "d": {"e": "text"}, "f": [[1.0, 0.0], [0.0, 1.0]]}
+
+
+# ---------------------------------------------------------------- what papermill lets through
+
+CELL = 'scale = "tiny"\nseeds = 1\nreuse_published = True\nfigures_dir = "x"'
+
+
+def test_a_name_that_papermill_passed_and_nobody_declared_stops_with_its_near_miss():
+    values = {"scale": "tiny", "seeds": 1, "reuse_published": True, "figures_dir": "x", "methods": "grpo"}
+    notebook.check_parameters("00_tour", values | {"In": ["", CELL, '# Parameters\nseeds = 1\n']})
+    with pytest.raises(ConfigError, match="Unknown parameter of 00_tour 'sale'. Did you mean 'scale'"):
+        notebook.check_parameters("00_tour", values | {"In": ["", CELL, '# Parameters\nsale = "tiny"\nseeds = 1\n']})
+
+
+@pytest.mark.parametrize("name, value", [("reuse_published", "false"), ("methods", 3), ("seeds", 1.0), ("figures_dir", None)])
+def test_every_declared_parameter_has_its_type(name, value):
+    values = {"scale": "tiny", "seeds": 1, "reuse_published": True, "figures_dir": "x", "methods": "grpo", name: value}
+    with pytest.raises(ConfigError, match=f"Parameter {name} is .* by default, so .* does not fit"):
+        notebook.check_parameters("00_tour", values)
+
+
+@pytest.mark.notebook
+def test_bare_papermill_with_a_misspelt_parameter_stops(tmp_path):
+    papermill = pytest.importorskip("papermill")
+    source = notebook.find_notebook("00_tour")
+    with pytest.raises(papermill.PapermillExecutionError, match="Did you mean 'scale'"):
+        papermill.execute_notebook(str(source), str(tmp_path / "out.ipynb"), parameters={"sale": "tiny"}, cwd=str(source.parent),
+                                   progress_bar=False)
