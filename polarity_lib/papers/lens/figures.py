@@ -29,6 +29,7 @@ STYLES = {
 }
 MODELS = {"Llama": "s", "Qwen": "D"}  # the paper's, and their markers
 DASHES = (0, (4, 2))
+OVER_GRID = {"frameon": True, "edgecolor": "white"}  # a legend whose words no grid line crosses
 
 
 # ---------------------------------------------------------------- notebook 40
@@ -58,7 +59,7 @@ def plot_schematic(p_star_K, negative: pd.DataFrame):
               title="A group in which everything is wrong")
     for ax in (left, right):
         ax.grid(axis="x", visible=False)
-        ax.legend(loc="upper right")
+        ax.legend(loc="upper right", **OVER_GRID)
     return fig
 
 
@@ -71,7 +72,7 @@ def plot_weight():
     ax.plot(z, z / 2, color=NEUTRAL, ls=DASHES, label="z / 2, first term of w's series")
     ax.set(ylim=(0, 6), xlabel="z = π / D, how sure the policy is that a wrong answer is right",
            ylabel="weight of the wrong answer")
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper left", **OVER_GRID)
     return fig
 
 
@@ -91,19 +92,16 @@ def plot_rewards(negative: pd.DataFrame, sizes: pd.Series, violations: pd.DataFr
     first.set(xlabel="confidence in the wrong answer", ylabel="advantage, α included",
               title=f"All {len(negative)} answers wrong: sum zero")
     first.legend(loc="lower left")
-    sns.barplot(x=sizes.to_numpy(), y=list(sizes.index), hue=["all wrong" in name for name in sizes.index], legend=False,
-                palette={True: LENS, False: NEUTRAL}, ax=second)
-    for y, value in enumerate(sizes):
-        second.text(value * 1.15, y, f"{value:.2g}", va="center", fontsize=9)
+    colours = [LENS if "all wrong" in name else NEUTRAL for name in sizes.index]
+    sns.barplot(x=sizes.to_numpy(), y=list(sizes.index), hue=list(sizes.index), palette=colours, saturation=1, ax=second)
+    for bars in second.containers:
+        second.bar_label(bars, fmt="%.2g", padding=4, fontsize=9)
     second.set(xscale="log", xlim=(sizes.min() / 3, sizes.max() * 6), xlabel="mean |advantage| of a row (log scale)",
                title="How large that is")
     for over_group, colour, label in ((False, WRONG, "without 1/G"), (True, LENS, "with 1/G")):
         rows = violations[violations.over_group == over_group]
-        third.plot(rows.factor, 100 * rows.violations / rows.rows, "o-", color=colour, label=label)
-    third.axvline(2, color=NEUTRAL, ls=(0, (3, 2)), lw=1.2)
-    third.set_xscale("log", base=2)
-    third.set_xticks(sorted(set(violations.factor)), [f"{f:g}" for f in sorted(set(violations.factor))])
-    third.minorticks_off()
+        over(third, rows.factor, [[share] for share in 100 * rows.violations / rows.rows], colour, label, log=True)
+    third.axvline(2, color=NEUTRAL, ls=":", lw=1.5)
     third.set(xlabel="factor in D = factor × max π̄ (paper: 2)", ylabel="rows with the wrong sign, %", title="Mixed groups: signs")
     third.legend(loc="upper right")
     return fig
@@ -190,24 +188,22 @@ def plot_gaps(worlds: dict[str, Runs], theirs: pd.DataFrame, limit: int = 16):
         worlds: name -> runs with the arms lens and grpo.
         theirs: `paper_gaps`.
     """
-    fig, (left, right) = panels(2, width=5.3, height=4.4, sharey=True)
-    ks = powers_of_two(limit)
+    fig, (left, right) = panels(2, width=5.3, height=4.4, sharex=True, sharey=True)
     for (name, runs), colour, shift in zip(worlds.items(), (LENS, GRPO), (0.96, 1.04)):
-        mine = [k for k in ks if len(gap(runs, "lens", "grpo", tail(k)))]
+        mine = [k for k in powers_of_two(limit) if len(gap(runs, "lens", "grpo", tail(k)))]
         if not mine:
             continue
         found = simultaneous_t(np.stack([gap(runs, "lens", "grpo", tail(k)) for k in mine], axis=1))
         middle = np.array([i.estimate for i in found])
         reach = [middle - [i.low for i in found], [i.high for i in found] - middle] if found[0].n > 1 else None
-        left.errorbar(shift * np.array(mine), middle, yerr=reach, fmt="o-", color=colour, label=f"{name}, {found[0].n} seed(s)")
+        many = "one seed" if found[0].n == 1 else f"{found[0].n} seeds"
+        left.errorbar(shift * np.array(mine), middle, yerr=reach, fmt="o-", color=colour, label=f"{name}, {many}")
     for (table, model), row in theirs.iterrows():
         colour, data = (LENS, "DAPO") if table == "Table 1" else (GRPO, "Numina")
-        right.plot(row.index, row, f"{MODELS[model]}-", ms=5, color=colour, alpha=0.8 if model == "Llama" else 0.45,
-                   label=f"{model}, MATH + {data}")
+        over(right, row.index, row.to_numpy()[:, None], colour, f"{model}, MATH + {data}", log=True, marker=MODELS[model],
+             alpha=0.8 if model == "Llama" else 0.45)
     for ax, title in ((left, "Ours, LENS minus GRPO"), (right, "The paper, LENS minus GRPO")):
         ax.axhline(0, color=BASE, lw=1.2)
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(ks, [str(k) for k in ks])
         ax.set(title=title, xlabel="k, answers per problem")
         ax.margins(y=0.25)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
@@ -271,7 +267,7 @@ def plot_minus(runs: Runs, pairs: list[tuple[str, str]], metrics: dict[str, str]
         axes = panels(len(metrics), width=4.6, height=0.36 * len(pairs) + 1.5, sharey=True)[1]
     for ax, (metric, title) in zip(axes, metrics.items()):
         groups = {arm_label(pair[side]): gap(runs, *pair, metric) for pair in pairs}
-        plots.differences(ax, groups, [arm_colour(pair[side]) for pair in pairs])
+        plots.differences(ax, groups, [arm_colour(pair[side]) for pair in pairs], aside=0.28)
         ax.set(title=title, xlabel="points")
     return axes[0].figure
 
@@ -295,7 +291,7 @@ def plot_dead_groups(runs: Runs, marks: dict[str, float] | None = None):
     """
     fig, (left, right) = panels(2, width=5.2, height=3.9)
     curves(left, runs.metrics, "groups/all_wrong", ("grpo", "lens"), factor=100, within_seeds=True)
-    plt.setp(left.lines, marker="o", ms=3.5)  # a short run has one point
+    plt.setp(left.lines, marker="o", ms=4.5, mew=0)  # a short run has one point
     for (label, value), dashes in zip((marks or {}).items(), (":", DASHES)):
         left.axhline(value, color=NEUTRAL, ls=dashes, lw=1.5, label=label)
     shares = dead_shares(runs)
@@ -319,7 +315,7 @@ def plot_levels(runs: Runs):
         over(left, list(mine.columns), [mine[x] for x in mine.columns], arm_colour(name), arm_label(name))
     if len(present(runs, ("lens", "grpo"))) == 2:
         gains = (levels.xs("lens", level="arm") - levels.xs("grpo", level="arm")).dropna(how="all")
-        seeds(right, {level: gains[level] for level in gains.columns}, [LENS] * gains.shape[1], upright=True)
+        seeds(right, {level: gains[level] for level in gains.columns}, [LENS] * gains.shape[1], upright=True, aside=0.08)
     right.axhline(0, color=BASE, lw=1.2)
     for ax, title, unit in ((left, "By level", "pass@1, %"), (right, "LENS minus GRPO", "points of pass@1")):
         ax.set_xticks(list(levels.columns), [f"{x:g}" for x in levels.columns])
@@ -393,7 +389,7 @@ def plot_sweep(runs: Runs, levels: dict[float, str], metrics: dict[str, tuple[st
             ax.axvline(usual, color=NEUTRAL, ls=":", lw=1.5, label=f"the paper's {usual:g}")
         if linear_below:
             ax.set_xscale("symlog", linthresh=linear_below, linscale=0.4)
-            ax.set_xlim(left=-0.2 * linear_below)
+            ax.set_xlim(-0.2 * linear_below, 1.4 * max(have))
         else:
             ax.set_xscale("log")
         ax.set_xticks(list(have), [f"{x:g}" for x in have], rotation=45)
