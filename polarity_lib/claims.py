@@ -1,59 +1,85 @@
 """Claims: each as data, the rules that judge them, and the call that judges one.
 
     judge("PSRNSR-C1", runs)        runs: of its experiment, or a dict {experiment: runs}
-
-The rules say what a comparison over paired seeds must show for which word.
+    judge_all(runs)                 every claim; Holm over each paper's primary sub-tests
 
 A claim has sub-tests; each compares arms over paired seeds and ends in one word:
 
-    replicated    the interval lies on the claimed side (or inside the margin, for "as good as")
-    contradicted  it lies on the other side
-    no effect     it lies inside the margin around zero
-    inconclusive  it does neither: more seeds might tell
+    replicated                 the interval lies on the claimed side (or inside the margin, for "as good as")
+    differs here               it lies on the other side, in this world
+    no effect                  it lies inside the margin around zero
+    inconclusive               it does neither: more seeds might tell
+    depends on the rate        readings at another choice of learning rate end on the other side
+    depends on the definition  the same for another formula that goes by the same name
+    contradicted               only of formulas and identities, which need no run
     not run at this scale
 
-Intervals are 95 % t intervals over paired seeds, in percentage points where
-the metric is a share. MARGIN is ours: what counts as a difference at scale
-tiny. "At least as good" is judged by a one-sided 95 % bound. The claims
-themselves are in the papers' folders, `claims.py` each.
+Intervals and words are of one level, 95 % over paired seeds, in points where the metric is a share. MARGIN is
+ours: what counts as a difference at scale tiny. A claim's *primary* sub-tests, named before its runs, decide
+its word; the others inform. The claims themselves are in the papers' folders, `claims.py` each.
 """
 
 import functools
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Callable
 
 import numpy as np
 import pandas as pd
 
 from polarity_lib.config import choose
+from polarity_lib.evaluation import gather_counts
 from polarity_lib.experiments import Runs
-from polarity_lib.registry import CLAIMS
-from polarity_lib.statistics import Interval, equivalence, non_inferiority, page_trend, paired_t, simultaneous_t
+from polarity_lib.registry import CLAIMS, papers
+from polarity_lib.statistics import Interval, holm, nested_bootstrap, p_value, paired_t, simultaneous_t
 
 MARGIN = 3.0  # points; ours
 RELATIVE_MARGIN = 10.0  # per cent, for quantities that are not shares; ours
-VERDICTS = ("replicated", "contradicted", "no effect", "inconclusive", "not run at this scale")
-COLUMNS = ["claim", "subtest", "paper", "world", "scale", "metric", "theirs", "ours", "low", "high",
-           "seeds", "smallest_detectable", "verdict", "notebook", "figure", "reason"]
+ALPHA = 0.05
+VERDICTS = ("replicated", "differs here", "no effect", "inconclusive", "depends on the rate", "depends on the definition",
+            "contradicted", "not run at this scale")
+OPPOSITE = {"replicated": "differs here", "differs here": "replicated"}
+COLUMNS = ["claim", "subtest", "primary", "paper", "world", "scale", "metric", "theirs", "ours", "low", "high", "boot_low",
+           "boot_high", "seeds", "smallest_detectable", "p", "p_holm", "verdict", "notebook", "figure", "reason"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one sub-test found."""
+    """What one sub-test found.
+
+    Attributes:
+        p: of the test behind the word, below 0.05 exactly when the 95 % interval gives it; NaN where there is none.
+        resampled: the interval by resampling seeds and problems; NaN where problems are not compared.
+    """
 
     interval: Interval
     verdict: str
     reason: str
+    p: float = math.nan
+    resampled: tuple[float, float] = (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
 class Subtest:
+    """One comparison.
+
+    Attributes:
+        theirs: the paper's number, as text; "" where it gives none.
+        experiment, world: where they are not the claim's own.
+        primary: decides the claim's word. Where a claim names none, all do.
+        reading_of: the primary sub-test that this one reads again, with another `choice` ("rate" or "definition"):
+            if the two end on opposite sides, that one's word becomes "depends on the <choice>".
+    """
+
     name: str
     metric: str
-    theirs: str  # the paper's number, as text; "" where it gives none
+    theirs: str
     find: Callable[[Runs], Finding]
-    experiment: str = ""  # where it is not the claim's own
-    world: str = ""  # likewise
+    experiment: str = ""
+    world: str = ""
+    primary: bool = False
+    reading_of: str = ""
+    choice: str = "rate"
 
 
 @dataclass(frozen=True)
@@ -66,7 +92,7 @@ class Claim:
     subtests: tuple[Subtest, ...] | Callable[[], tuple[Subtest, ...]]  # a function where making them computes
     world: str = "countdown3"
     paper: str = "arXiv 2506.01347"
-    needed: int = 0  # sub-tests that must replicate, none being contradicted; 0: all
+    needed: int = 0  # sub-tests that must replicate, none differing; 0: all
 
     def tests(self) -> tuple[Subtest, ...]:
         """The sub-tests, computed now where making them computes."""
@@ -79,16 +105,17 @@ class Claim:
 def is_greater(differences, margin: float = MARGIN, interval: Interval | None = None) -> Finding:
     """Claimed: the difference is above zero; by `interval` where it is simultaneous with others."""
     it = "the simultaneous interval" if interval else "the interval"
+    p = math.nan if interval else p_value(differences)
     interval = interval or paired_t(differences)
     if interval.n < 2:
         return Finding(interval, "inconclusive", "one seed gives no interval")
     if interval.low > 0:
-        return Finding(interval, "replicated", f"{it} lies above zero")
+        return Finding(interval, "replicated", f"{it} lies above zero", p)
     if interval.high < 0:
-        return Finding(interval, "contradicted", f"{it} lies below zero")
-    if -margin < interval.low and interval.high < margin:
-        return Finding(interval, "no effect", f"{it} lies within {margin:g} of zero")
-    return Finding(interval, "inconclusive", f"{it} holds zero")
+        return Finding(interval, "differs here", f"{it} lies below zero", p)
+    if _inside(interval, margin):
+        return Finding(interval, "no effect", f"{it} lies within {margin:g} of zero", _p_inside(differences, margin))
+    return Finding(interval, "inconclusive", f"{it} holds zero", p)
 
 
 def is_less(differences, margin: float = MARGIN) -> Finding:
@@ -96,55 +123,73 @@ def is_less(differences, margin: float = MARGIN) -> Finding:
     found = is_greater(-np.asarray(differences, dtype=float), margin)
     i = found.interval
     mirrored = Interval(-i.estimate, -i.high, -i.low, i.level, i.n, i.smallest_detectable)
-    word = {"replicated": "the interval lies below zero", "contradicted": "the interval lies above zero"}
-    return Finding(mirrored, found.verdict, word.get(found.verdict, found.reason))
+    word = {"replicated": "the interval lies below zero", "differs here": "the interval lies above zero"}
+    return replace(found, interval=mirrored, reason=word.get(found.verdict, found.reason))
 
 
 def is_not_worse(differences, margin: float = MARGIN, interval: Interval | None = None) -> Finding:
-    """Claimed: at least as good, by a one-sided bound, up to the margin."""
-    two_sided = interval or paired_t(differences)
-    if two_sided.n < 2:
-        return Finding(two_sided, "inconclusive", "one seed gives no interval")
-    within = interval.low > -margin if interval else non_inferiority(differences, margin)[0]
-    if within:
-        return Finding(two_sided, "replicated", f"not worse by more than {margin:g}")
-    if two_sided.high < 0:
-        return Finding(two_sided, "contradicted", "the interval lies below zero and reaches beyond the margin")
-    return Finding(two_sided, "inconclusive", f"a loss of {margin:g} is not ruled out")
+    """Claimed: at least as good, up to the margin."""
+    simultaneous = interval is not None
+    interval = interval or paired_t(differences)
+    if interval.n < 2:
+        return Finding(interval, "inconclusive", "one seed gives no interval")
+    p_margin, p_zero = (math.nan, math.nan) if simultaneous else (p_value(differences, -margin), p_value(differences))
+    if interval.low > -margin:
+        return Finding(interval, "replicated", f"not worse by more than {margin:g}", p_margin)
+    if interval.high < 0:
+        return Finding(interval, "differs here", "the interval lies below zero and reaches beyond the margin", p_zero)
+    return Finding(interval, "inconclusive", f"a loss of {margin:g} is not ruled out", p_margin)
 
 
 def is_equivalent(differences, margin: float = MARGIN) -> Finding:
-    """Claimed: as good as, by two one-sided tests."""
+    """Claimed: as good as; the interval lies inside the margin on both sides."""
     interval = paired_t(differences)
     if interval.n < 2:
         return Finding(interval, "inconclusive", "one seed gives no interval")
-    if equivalence(differences, margin)[0]:
-        return Finding(interval, "replicated", f"the 90 % interval lies within {margin:g} of zero")
+    if _inside(interval, margin):
+        return Finding(interval, "replicated", f"the interval lies within {margin:g} of zero", _p_inside(differences, margin))
     if interval.low > 0 or interval.high < 0:
-        return Finding(interval, "contradicted", "they differ, and equality within the margin is not shown")
-    return Finding(interval, "inconclusive", f"a difference of {margin:g} is not ruled out")
+        return Finding(interval, "differs here", "they differ, and equality within the margin is not shown", p_value(differences))
+    return Finding(interval, "inconclusive", f"a difference of {margin:g} is not ruled out", _p_inside(differences, margin))
 
 
-def is_ordered(values_SA, arms: list[str]) -> Finding:
-    """Claimed: the arms stand in increasing order (Page's trend test over seeds)."""
+def _inside(interval: Interval, margin: float) -> bool:
+    return -margin < interval.low and interval.high < margin
+
+
+def _p_inside(differences, margin: float) -> float:
+    """Two tests, one per side of the margin; the larger p."""
+    if differences is None:
+        return math.nan
+    return max(p_value(differences, -margin), p_value(differences, margin))
+
+
+def is_ordered(values_SA, arms: list[str], margin: float = MARGIN) -> Finding:
+    """Claimed: the arms stand in increasing order; every neighbouring pair by one simultaneous interval.
+
+    Shown is the pair that decides: the one with the lowest bound. An order of five with one pair reversed is
+    no order, which a trend test would not notice.
+    """
     values = np.asarray(values_SA, dtype=float)
-    interval = paired_t(values[:, -1] - values[:, 0])
     if len(values) < 2:
-        return Finding(interval, "inconclusive", "one seed gives no interval")
-    _, up = page_trend(values)
-    _, down = page_trend(values[:, ::-1])
+        return Finding(paired_t(values[:, -1] - values[:, 0]), "inconclusive", "one seed gives no interval")
+    steps = simultaneous_t(np.diff(values, axis=1))
     order = " < ".join(f"{arm} ({mean:.1f})" for arm, mean in zip(arms, values.mean(0)))
-    if up < 0.05:
-        return Finding(interval, "replicated", f"{order}: trend p = {up:.3g}; shown is last minus first")
-    if down < 0.05:
-        return Finding(interval, "contradicted", f"the reverse of {order}: trend p = {down:.3g}")
-    return Finding(interval, "inconclusive", f"{order}: trend p = {up:.3g}")
+    pair, worst = min(enumerate(steps), key=lambda step: step[1].low)
+    told = f"claimed {order}; shown is {arms[pair + 1]} minus {arms[pair]}"
+    if worst.low > 0:
+        return Finding(worst, "replicated", told)
+    if against := [f"{arms[i + 1]} below {arms[i]}" for i, step in enumerate(steps) if step.high < 0]:
+        return Finding(worst, "differs here", f"{told}; {', '.join(against)}")
+    if all(_inside(step, margin) for step in steps):
+        return Finding(worst, "no effect", f"{told}; every neighbouring pair lies within {margin:g}")
+    return Finding(worst, "inconclusive", told)
 
 
 def roll_up(verdicts: list[str], needed: int = 0) -> tuple[str, str]:
-    """A claim's verdict from those of its sub-tests.
+    """A claim's verdict from those of the sub-tests that decide it.
 
-    All alike: that word. Any contradicted: contradicted. Otherwise
+    All alike: that word. Any "contradicted", "differs here" or "depends on ...": the first of these. Otherwise
     inconclusive, unless a claim says that `needed` replications are enough.
     "Partly" is said in the reason, with the counts.
     """
@@ -152,10 +197,11 @@ def roll_up(verdicts: list[str], needed: int = 0) -> tuple[str, str]:
     text = ", ".join(f"{n} {v}" for v, n in counts.items())
     if len(counts) == 1:
         return verdicts[0], text
-    if needed and counts.get("replicated", 0) >= needed and "contradicted" not in counts:
+    against = [v for v in ("contradicted", "depends on the definition", "depends on the rate", "differs here") if v in counts]
+    if needed and counts.get("replicated", 0) >= needed and not against:
         return "replicated", text
     partly = "partly: " if "replicated" in counts else ""
-    return ("contradicted" if "contradicted" in counts else "inconclusive"), partly + text
+    return (against[0] if against else "inconclusive"), partly + text
 
 
 # --- reading the runs ---------------------------------------------------------------
@@ -191,8 +237,29 @@ def at_step(runs: Runs, metric: str, share: float, width: int = 2) -> pd.DataFra
 
 
 def compare(rule: Callable, left: str, right: str, metric: str, **options) -> Callable[[Runs], Finding]:
-    """A sub-test's `find`: a rule on left minus right, paired by seed."""
-    return lambda runs: rule(difference(runs, left, right, metric), **options)
+    """A sub-test's `find`: a rule on left minus right, paired by seed; for pass@k also by seeds and problems."""
+
+    def find(runs: Runs) -> Finding:
+        found = rule(difference(runs, left, right, metric), **options)
+        if not metric.startswith("test/pass@"):
+            return found
+        return replace(found, resampled=nested_bootstrap(by_problem(runs, left, right, int(metric.partition("@")[2]))))
+
+    return find
+
+
+def by_problem(runs: Runs, left: str, right: str, k: int) -> list[np.ndarray]:
+    """Per seed that has both arms: pass@k in points, left minus right, problem by problem of that seed's test set."""
+    if runs.problems.empty:
+        return []
+    rows = runs.problems[(runs.problems.set == "test") & runs.problems.arm.isin([left, right])].reset_index(drop=True)
+    rows = rows.assign(value=100 * gather_counts(rows, k))
+    rows = rows.assign(place=rows.groupby(["seed", "arm"]).cumcount())  # the same problems in the same order
+    table = rows.pivot(index=["seed", "place"], columns="arm", values="value")
+    if not {left, right} <= set(table):
+        return []
+    gaps = (table[left] - table[right]).dropna()
+    return [gap.to_numpy() for _, gap in gaps.groupby("seed")]
 
 
 def tail(k: int) -> str:
@@ -256,20 +323,61 @@ def judge(name: str, runs: Runs | dict[str, Runs] | None = None) -> pd.DataFrame
     """
     claim = CLAIMS[choose("claim", name, CLAIMS)]
     runs = runs if isinstance(runs, dict) else {claim.experiment: runs} if runs is not None else {}
-    rows = []
-    for test in claim.tests():
+    rows, tests = [], claim.tests()
+    for test in tests:
         mine = runs.get(test.experiment or claim.experiment)
         found = find(claim, test, mine)
         i = found.interval
         rows.append(_row(claim, scale_of(claim, mine)) | {
-            "subtest": test.name, "world": test.world or claim.world, "metric": test.metric, "theirs": test.theirs,
-            "ours": i.estimate, "low": i.low, "high": i.high, "seeds": i.n,
-            "smallest_detectable": i.smallest_detectable, "verdict": found.verdict, "reason": found.reason})
-    verdict, reason = roll_up([row["verdict"] for row in rows], claim.needed)
-    scales = [row["scale"] for row in rows if row["scale"]]
-    rows.append(_row(claim, scales[0] if scales else "") | {
-        "theirs": claim.says, "seeds": max((row["seeds"] for row in rows), default=0), "verdict": verdict, "reason": reason})
-    return pd.DataFrame(rows, columns=COLUMNS)
+            "subtest": test.name, "primary": test.primary, "world": test.world or claim.world, "metric": test.metric,
+            "theirs": test.theirs, "ours": i.estimate, "low": i.low, "high": i.high, "boot_low": found.resampled[0],
+            "boot_high": found.resampled[1], "seeds": i.n, "smallest_detectable": i.smallest_detectable, "p": found.p,
+            "p_holm": math.nan, "verdict": found.verdict, "reason": found.reason})
+    return with_whole(claim, read_again(tests, pd.DataFrame(rows, columns=COLUMNS)))
+
+
+def read_again(tests: tuple[Subtest, ...], table: pd.DataFrame) -> pd.DataFrame:
+    """Words of primary sub-tests whose other readings end on the other side."""
+    table = table.set_index("subtest", drop=False)
+    for test in tests:
+        if test.reading_of and table.verdict[test.name] == OPPOSITE.get(table.verdict[test.reading_of], "-"):
+            table.loc[test.reading_of, "reason"] += f"; {test.name}: {table.verdict[test.name]}"
+            table.loc[test.reading_of, "verdict"] = f"depends on the {test.choice}"
+    return table.reset_index(drop=True)
+
+
+def with_whole(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
+    """The sub-tests' rows and the claim's own, judged by its primary sub-tests, or by all where none is named."""
+    table = table[table.subtest != ""]
+    primary = table[table.primary.astype(bool)]
+    verdict, reason = roll_up((primary if len(primary) else table).verdict.tolist(), claim.needed)
+    scales = [scale for scale in table.scale if scale]
+    whole = _row(claim, scales[0] if scales else "") | {
+        "theirs": claim.says, "seeds": table.seeds.max(), "verdict": verdict, "reason": reason}
+    return pd.concat([table, pd.DataFrame([whole], columns=COLUMNS)], ignore_index=True)
+
+
+def judge_all(runs: dict[str, Runs]) -> pd.DataFrame:
+    """Every claim of every paper, in order; Holm over the primary sub-tests of each paper."""
+    judged = [after_holm({claim.name: judge(claim.name, runs) for claim in paper.part("claims", "CLAIMS", ())})
+              for paper in papers()]
+    return pd.concat([table for tables in judged for table in tables.values()], ignore_index=True)
+
+
+def after_holm(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """A paper's claims, by name, whose primary sub-tests keep their word only if it survives Holm among them all.
+
+    Sub-tests with p NaN (identities, and simultaneous intervals, which guard against their own number) take no part.
+    """
+    if not tables:
+        return {}
+    together = pd.concat(tables, names=["name", "line"])
+    mine = together.primary.eq(True) & together.p.notna()  # the whole claim's row has neither
+    together.loc[mine, "p_holm"] = holm(together.p[mine].astype(float))
+    lost = mine & (together.p_holm >= ALPHA) & together.verdict.isin(("replicated", "differs here", "no effect"))
+    together.loc[lost, "reason"] += f"; not after Holm over the paper's {mine.sum()} primary sub-tests"
+    together.loc[lost, "verdict"] = "inconclusive"
+    return {name: with_whole(CLAIMS[name], table.reset_index(drop=True)) for name, table in together.groupby("name", sort=False)}
 
 
 def find(claim: Claim, test: Subtest, runs: Runs | None) -> Finding:

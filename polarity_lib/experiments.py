@@ -163,19 +163,24 @@ def published_run(run: str) -> dict[str, pd.DataFrame] | None:
     """The committed tables of a run, whichever experiment published it; None if there are none."""
     for folder in sorted(published_root().glob("*/metrics.parquet")):
         name = folder.parent.name
-        if _published_table(name, "metrics").run.eq(run).any():
-            tables = {t: _published_table(name, t) for t in TABLES}
-            return {t: table[table.run == run] for t, table in tables.items()}
+        if run in _published_table(name, "metrics"):
+            return {t: _published_table(name, t).get(run, _empty(name, t)) for t in TABLES}
     return None
 
 
 _PUBLISHED: dict = {}
 
 
-def _published_table(name: str, table: str) -> pd.DataFrame:
+def _published_table(name: str, table: str) -> dict[str, pd.DataFrame]:
+    """The rows of each run, by its hash; read and split once."""
     if (name, table) not in _PUBLISHED:
-        _PUBLISHED[name, table] = load_published(name, table)
+        _PUBLISHED[name, table] = dict(list(load_published(name, table).groupby("run", sort=False)))
     return _PUBLISHED[name, table]
+
+
+def _empty(name: str, table: str) -> pd.DataFrame:
+    """A table's columns, for a run that has no rows in it (readable answers are kept of seed 0 alone)."""
+    return next(iter(_published_table(name, table).values())).iloc[:0]
 
 
 def get_run(arm: Arm, reuse_published: bool = True, watch=None, need_updates: bool = False) -> dict[str, pd.DataFrame]:

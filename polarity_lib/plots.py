@@ -31,8 +31,9 @@ from polarity_lib.statistics import paired_t
 # Okabe and Ito's palette: told apart by colour-blind readers and in grey print.
 RIGHT, WRONG, NEUTRAL, BASE = "#009E73", "#D55E00", "#999999", "#555555"  # polarities, neither, the base policy
 POLARITY = LinearSegmentedColormap.from_list("polarity", [WRONG, "white", RIGHT])
-VERDICT_COLOURS = {"replicated": "#009E73", "contradicted": "#D55E00", "no effect": "#56B4E9",
-                   "inconclusive": "#999999", "not run at this scale": "#dddddd"}
+VERDICT_COLOURS = {"replicated": "#009E73", "differs here": "#D55E00", "contradicted": "#8B2F00", "no effect": "#56B4E9",
+                   "depends on the rate": "#CC79A7", "depends on the definition": "#E69F00", "inconclusive": "#999999",
+                   "not run at this scale": "#dddddd"}
 MAX_BYTES = 300_000
 
 

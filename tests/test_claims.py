@@ -8,7 +8,7 @@ import pytest
 from made_up_runs import by_hand, curves
 
 from polarity_lib import claims
-from polarity_lib.claims import Finding, each_above, judge, relative_area, relative_final
+from polarity_lib.claims import Finding, each_above, judge, judge_all, relative_area, relative_final
 from polarity_lib.config import ConfigError, RunConfig, StartConfig
 from polarity_lib.evaluation import powers_of_two
 from polarity_lib.experiments import Runs, experiment, load_finished
@@ -17,14 +17,14 @@ from polarity_lib.results import ROOT, RunFolder, published_root
 from polarity_lib.training import prepare, train
 
 NOISE = np.array([-0.1, 0.1, -0.05, 0.05])  # four seeds that hardly differ
-NUMBERS = ("ours", "low", "high", "seeds", "smallest_detectable")
+NUMBERS = ("ours", "low", "high", "boot_low", "boot_high", "seeds", "smallest_detectable", "p", "p_holm")
 WITH_RUNS = [name for name, claim in CLAIMS.items() if claim.experiment]
 
 
 # ---------------------------------------------------------------- rules
 
 
-@pytest.mark.parametrize("shift, verdict", [(5, "replicated"), (-5, "contradicted"), (0, "no effect")])
+@pytest.mark.parametrize("shift, verdict", [(5, "replicated"), (-5, "differs here"), (0, "no effect")])
 def test_is_greater(shift, verdict):
     assert claims.is_greater(shift + NOISE).verdict == verdict
 
@@ -33,7 +33,7 @@ def test_is_less_is_its_mirror():
     found = claims.is_less(NOISE - 5)
     assert found.verdict == "replicated"
     assert found.interval.estimate == pytest.approx(-5) and found.interval.low < -5 < found.interval.high
-    assert claims.is_less(NOISE + 5).verdict == "contradicted"
+    assert claims.is_less(NOISE + 5).verdict == "differs here"
 
 
 def test_wide_intervals_settle_nothing():
@@ -44,8 +44,8 @@ def test_wide_intervals_settle_nothing():
 @pytest.mark.parametrize("shift, equal, not_worse", [
     (0, "replicated", "replicated"),
     (-2, "replicated", "replicated"),  # inside the margin of 3
-    (-6, "contradicted", "contradicted"),
-    (6, "contradicted", "replicated"),  # better is not worse
+    (-6, "differs here", "differs here"),
+    (6, "differs here", "replicated"),  # better is not worse
 ])
 def test_as_good_as(shift, equal, not_worse):
     assert claims.is_equivalent(shift + NOISE).verdict == equal
@@ -66,12 +66,32 @@ def test_one_seed_gives_no_interval():
 def test_an_order_is_judged_over_all_its_arms():
     rising = np.array([[1, 2, 3], [1.1, 2.2, 3.1], [0.9, 2.1, 3.3], [1, 2.1, 2.9]])
     assert claims.is_ordered(rising, ["a", "b", "c"]).verdict == "replicated"
-    assert claims.is_ordered(rising[:, ::-1], ["c", "b", "a"]).verdict == "contradicted"
+    assert claims.is_ordered(rising[:, ::-1], ["c", "b", "a"]).verdict == "differs here"
     assert "a (1.0) < b (2.1)" in claims.is_ordered(rising, ["a", "b", "c"]).reason
+
+
+def test_an_order_with_one_pair_reversed_is_none():
+    # A trend test over four arms would call this an order: 1, 2, 4, 3 rises.
+    rising = np.array([1.0, 2.0, 4.0, 3.0]) + 0.05 * np.random.default_rng(0).standard_normal((8, 4))
+    found = claims.is_ordered(rising, ["a", "b", "c", "d"])
+    assert found.verdict == "differs here" and "d below c" in found.reason
+    assert found.interval.estimate == pytest.approx(-1, abs=0.1)
+    assert claims.is_ordered(0.01 * rising, list("abcd"), margin=1).verdict == "differs here"  # small, but seen
+    flat = 0.1 * np.random.default_rng(1).standard_normal((8, 4))
+    assert claims.is_ordered(flat, list("abcd")).verdict == "no effect"
+
+
+def test_the_p_value_and_the_interval_say_the_same():
+    for differences in ([1.0, 2, 3, 2.5], [0.2, -0.3, 0.4, 0.1], [-4.0, -5, -3, -4.5], [9.0, -8, 7, 1]):
+        for rule in (claims.is_greater, claims.is_less, claims.is_equivalent, claims.is_not_worse):
+            found = rule(differences)
+            assert (found.p < 0.05) == (found.verdict != "inconclusive"), (rule, differences)
 
 
 @pytest.mark.parametrize("verdicts, needed, whole", [
     (["replicated", "replicated"], 0, "replicated"),
+    (["replicated", "differs here"], 0, "differs here"),
+    (["differs here", "depends on the rate"], 0, "depends on the rate"),
     (["replicated", "contradicted"], 0, "contradicted"),
     (["replicated", "inconclusive"], 0, "inconclusive"),
     (["no effect", "no effect"], 0, "no effect"),
@@ -81,7 +101,7 @@ def test_an_order_is_judged_over_all_its_arms():
     (["replicated", "replicated", "inconclusive"], 2, "replicated"),
     (["replicated", "replicated", "no effect"], 2, "replicated"),
     (["replicated", "inconclusive", "inconclusive"], 2, "inconclusive"),
-    (["replicated", "replicated", "contradicted"], 2, "contradicted"),
+    (["replicated", "replicated", "differs here"], 2, "differs here"),
     (["inconclusive"] * 3, 2, "inconclusive"),
 ])
 def test_roll_up(verdicts, needed, whole):
@@ -118,7 +138,7 @@ def test_above_each_of_several_with_one_simultaneous_interval():
     assert (above.interval.estimate, above.interval.low) == pytest.approx((6, 6 - 6.205 / 3**0.5), abs=1e-3)
     assert above.verdict == "replicated"
     assert level.interval.high == pytest.approx(6.205 / 3**0.5, abs=1e-3) and level.verdict == "inconclusive"
-    assert each_above("b", ("a", "c"), "test/pass@1", "a")(runs).verdict == "contradicted"
+    assert each_above("b", ("a", "c"), "test/pass@1", "a")(runs).verdict == "differs here"
     assert each_above("a", ("b", "c"), "test/pass@1", "c", margin=4.0)(runs).verdict == "no effect"
 
 
@@ -179,6 +199,71 @@ def test_these_need_no_run(name):
 def test_a_misspelt_claim_names_its_neighbours():
     with pytest.raises(ConfigError, match="PSRNSR-C1"):
         judge("PSRNSR-C15")
+
+
+# ---------------------------------------------------------------- primary sub-tests, readings, Holm
+
+
+def a_claim(*tests: claims.Subtest) -> claims.Claim:
+    return claims.Claim("TOY-C1", "A toy.", "psr_nsr", "10", "10_toy", tests)
+
+
+def says(name: str, differences, **more) -> claims.Subtest:
+    return claims.Subtest(name, "points", "", lambda runs: claims.is_greater(differences), **more)
+
+
+UP, DOWN, WIDE = [5.0, 5.1, 4.9, 5.2], [-5.0, -5.1, -4.9, -5.2], [-20.0, 20, -15, 25]
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """toy(subtests ...): their table, judged as a claim."""
+    runs = by_hand({"a": [0.5, 0.5]})
+
+    def judged(*tests):
+        monkeypatch.setitem(CLAIMS, "TOY-C1", a_claim(*tests))
+        return judge("TOY-C1", runs).set_index("subtest")
+
+    yield judged
+
+
+def test_secondary_subtests_inform_and_cannot_turn_the_word(toy):
+    table = toy(says("first", UP, primary=True), says("second", DOWN))
+    assert (table.verdict["second"], table.verdict[""]) == ("differs here", "replicated")
+    assert toy(says("first", UP), says("second", DOWN)).verdict[""] == "differs here"  # none named: all decide
+
+
+@pytest.mark.parametrize("choice", ["rate", "definition"])
+def test_a_reading_on_the_other_side_is_said(toy, choice):
+    table = toy(says("own", UP, primary=True), says("other", DOWN, reading_of="own", choice=choice))
+    assert table.verdict["own"] == table.verdict[""] == f"depends on the {choice}"
+    assert "other: differs here" in table.reason["own"]
+    undecided = toy(says("own", UP, primary=True), says("other", WIDE, reading_of="own", choice=choice))
+    assert undecided.verdict["own"] == "replicated"  # the sign has not changed
+
+
+def test_words_that_do_not_survive_holm_are_taken_back(toy, monkeypatch):
+    weak = [1.0, 3.0, 2.0, 4.1, 0.2]  # p about 0.03: alone enough, not among three
+    tables = {"TOY-C1": toy(says("weak", weak, primary=True), says("also", [x + 0.1 for x in weak], primary=True),
+                            says("none", WIDE, primary=True), says("aside", weak)).reset_index()}
+    assert list(tables["TOY-C1"].verdict[:4]) == ["replicated", "replicated", "inconclusive", "replicated"]
+    found = claims.after_holm(tables)["TOY-C1"].set_index("subtest")
+    assert found.verdict["weak"] == "inconclusive" and "Holm over the paper's 3 primary" in found.reason["weak"]
+    assert found.p_holm["weak"] > 0.05 > found.p["weak"]
+    assert found.verdict["aside"] == "replicated" and np.isnan(found.p_holm["aside"])
+    assert found.verdict[""] == "inconclusive" and claims.after_holm({}) == {}
+
+
+def test_seeds_and_problems_are_resampled_beside_the_interval():
+    # Two problems, three seeds; a solves both in all samples, b one of them.
+    rows = [{"set": "test", "arm": arm, "seed": seed, "samples": 4, "correct": right, "level": 1}
+            for seed in range(3) for arm, rights in (("a", (4, 4)), ("b", (4, 0))) for right in rights]
+    runs = Runs(by_hand({"a": [1.0, 1, 1], "b": [0.5, 0.5, 0.5]}).metrics, pd.DataFrame(rows), pd.DataFrame(), [])
+    gaps = claims.by_problem(runs, "a", "b", 1)
+    assert [gap.tolist() for gap in gaps] == [[0, 100]] * 3
+    found = claims.compare(claims.is_greater, "a", "b", "test/pass@1")(runs)
+    low, high = found.resampled
+    assert 0 < low < 50 < high < 100 and found.interval.estimate == 50
 
 
 # ---------------------------------------------------------------- every claim, on runs that are made up
@@ -324,8 +409,7 @@ def test_the_committed_runs_give_the_committed_table():
     def runs(name: str) -> Runs:
         return load_finished(experiment(name, "all", "tiny", EXPERIMENTS[name].seeds))
 
-    judged = [judge(name, {e: runs(e) for e in read_by(claim) if e}) for name, claim in CLAIMS.items()]
-    found = pd.concat(judged, ignore_index=True)
+    found = judge_all({e: runs(e) for claim in CLAIMS.values() for e in read_by(claim) if e})
     committed = pd.read_csv(published_root() / "claims.csv", keep_default_na=False, na_values={c: [""] for c in NUMBERS},
                             dtype={"notebook": str})
     assert list(found.columns) == list(committed.columns) and len(found) == len(committed) > 200
@@ -334,4 +418,4 @@ def test_the_committed_runs_give_the_committed_table():
         if column in NUMBERS:
             np.testing.assert_allclose(ours.astype(float), theirs.astype(float), rtol=1e-9, err_msg=column)
         else:
-            assert ours.fillna("").tolist() == theirs.tolist(), column
+            assert ours.fillna("").astype(str).tolist() == theirs.astype(str).tolist(), column

@@ -31,8 +31,7 @@ def test_too_few_seeds_give_no_interval_and_no_error(few):
     interval = unc.paired_t(few)
     assert interval.n == len(few)
     assert all(math.isnan(x) for x in (interval.low, interval.high, interval.smallest_detectable))
-    assert not unc.equivalence(few, 3.0)[0]
-    assert not unc.non_inferiority(few, 3.0)[0]
+    assert math.isnan(unc.p_value(few))
 
 
 def test_a_failed_seed_is_not_dropped():
@@ -44,49 +43,42 @@ def test_identical_differences():
     assert unc.paired_t([0.1] * 5) == Interval(pytest.approx(0.1), pytest.approx(0.1), pytest.approx(0.1), 0.95, 5, 0.0)
 
 
-def test_margins_by_hand():
-    # 90 % interval: t_{0.95, 4} = 2.132, so 2 +- 1.507
-    shown, interval = unc.equivalence(DIFFERENCES, margin=3.6)
-    assert shown
-    assert interval.level == pytest.approx(0.9)
-    assert (interval.low, interval.high) == (pytest.approx(0.493, abs=1e-3), pytest.approx(3.507, abs=1e-3))
-    assert not unc.equivalence(DIFFERENCES, margin=3.5)[0]
-    lowered = np.subtract(DIFFERENCES, 2)  # mean 0, lower bound -1.507
-    assert unc.non_inferiority(lowered, margin=1.51)[0]
-    shown, interval = unc.non_inferiority(lowered, margin=1.50)
-    assert not shown
-    assert (interval.high, interval.level) == (math.inf, 0.95)
+def test_p_values_by_hand():
+    # t = 2 / 0.7071 = 2.828 with 4 degrees of freedom: two-sided p = 0.0474.
+    assert unc.p_value(DIFFERENCES) == pytest.approx(0.0474, abs=1e-4)
+    assert unc.p_value(DIFFERENCES, at=2) == pytest.approx(1)
+    assert unc.p_value([0.1] * 5) == 0 and unc.p_value([0.1] * 5, at=0.1) == 1
 
 
-def test_a_difference_can_be_significant_and_negligible_at_once():
-    small = [0.9, 1.0, 1.1, 1.0, 1.0]
-    assert unc.paired_t(small, level=0.99).low > 0
-    assert unc.equivalence(small, margin=3.0)[0]
+def test_holm_by_hand():
+    # 0.01 x 3, 0.02 x 2, 0.04 x 1, none below the one before; a test that was not run does not count.
+    assert unc.holm([0.04, 0.01, math.nan, 0.02]).tolist()[:2] == pytest.approx([0.04, 0.03])
+    assert unc.holm([0.04, 0.01, math.nan, 0.02])[3] == pytest.approx(0.04)
+    assert math.isnan(unc.holm([0.04, math.nan])[1]) and unc.holm([0.6, 0.9]).tolist() == [1.0, 1.0]
 
 
-def test_equivalent_reads_any_interval():
-    assert unc.equivalent(Interval(0, -1, 1, 0.9, 8, 1), 2)
-    assert not unc.equivalent(Interval(0, -1, 2, 0.9, 8, 1), 2)  # touching is not inside
-    assert not unc.equivalent(Interval(0, math.nan, math.nan, 0.9, 1, math.nan), 2)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_lies_between_one_test_and_bonferroni(p):
+    adjusted = unc.holm(p)
+    assert (adjusted >= np.array(p) - 1e-12).all() and (adjusted <= np.minimum(1, len(p) * np.array(p)) + 1e-12).all()
+    assert (np.argsort(adjusted, kind="stable")[np.argsort(np.argsort(p, kind="stable"))] >= 0).all()
 
 
-def test_page_by_hand():
-    # Three arms in perfect order in each of 4 seeds: L = 4 (1 + 4 + 9), p = (1/6)^4 exactly.
-    statistic, p = unc.page_trend([[1, 2, 3], [0, 5, 6], [2, 3, 9], [-1, 0, 1]])
-    assert statistic == 56
-    assert p == pytest.approx((1 / 6) ** 4)
-    assert unc.page_trend([[3, 2, 1]] * 4)[1] == pytest.approx(1)
-    assert all(math.isnan(x) for x in unc.page_trend([[1, 2, 3]]))
+def test_resampling_seeds_and_problems():
+    # Without spread between seeds, only problems are uncertain: 400 coins of 0 and 100 have an error of 2.5 points.
+    coins = [np.tile([0.0, 100.0], 200)] * 4
+    low, high = unc.nested_bootstrap(coins)
+    assert (low, high) == (pytest.approx(50 - 1.96 * 2.5 / 2, abs=0.4), pytest.approx(50 + 1.96 * 2.5 / 2, abs=0.4))
+    # With no spread inside a seed, it is the bootstrap of seed means.
+    low, high = unc.nested_bootstrap([np.full(3, v) for v in (0.0, 1.0, 2.0)])
+    assert 0 <= low < 1 < high <= 2
+    assert all(math.isnan(v) for v in unc.nested_bootstrap([np.ones(3)]))
 
 
-def test_slope_by_hand():
-    assert unc.fitted_slope([0, 1, 2], [1, 3, 5]) == pytest.approx(2)
-    # Seed "a" has slope 1, seed "b" slope 3, whatever their levels.
-    interval = unc.slope([0, 1, 0, 1], [0, 1, 100, 103], groups=["a", "a", "b", "b"])
-    assert (interval.estimate, interval.n) == (2, 2)
-    assert interval.high == pytest.approx(2 + 12.706 * 1, abs=1e-2)  # t_{0.975, 1} = 12.706, s / sqrt(2) = 1
-    alone = unc.slope([0, 1, 2], [1, 3, 5], groups=["a"] * 3)
-    assert alone.estimate == pytest.approx(2) and alone.n == 1 and math.isnan(alone.low)  # one seed has no interval
+def test_more_seeds_see_smaller_differences():
+    values = np.array([-1.0, 0.5, 1.5, -1.0])
+    assert unc.detectable(values.std(ddof=1), 4) == pytest.approx(unc.paired_t(values).smallest_detectable)
+    assert unc.detectable(2.0, 16) < unc.detectable(2.0, 8) < unc.detectable(2.0, 4)
 
 
 # ---------------------------------------------------------------- refusals
@@ -98,11 +90,6 @@ def test_slope_by_hand():
         lambda: unc.paired_t([[1.0]]),
         lambda: unc.paired_t([1.0], level=95),
         lambda: unc.simultaneous_t([1.0, 2.0]),
-        lambda: unc.equivalence([1.0, 2.0], margin=0),
-        lambda: unc.equivalence([1.0, 2.0], margin=1, alpha=0.95),
-        lambda: unc.non_inferiority([1.0, 2.0], margin=-1),
-        lambda: unc.page_trend(np.ones((4, 2))),
-        lambda: unc.page_trend([[1, 2, math.nan]] * 3),
         lambda: unc.slope([1, 2], [1], groups=[0, 0]),
         lambda: unc.slope([1, 1], [1, 2], groups=[0, 0]),
         lambda: unc.fitted_slope([1, 1], [1, 2]),
@@ -138,22 +125,13 @@ def test_units_and_shifts(values, scale, shift):
     assert after.smallest_detectable == pytest.approx(before.smallest_detectable * scale, abs=1e-9)
 
 
-def pvalue(values, alternative):
-    """scipy's one-sided p-value of Student's test, and its limit where all values are equal."""
-    if np.ptp(values) == 0:
-        return float(values[0] <= 0 if alternative == "greater" else values[0] >= 0)
-    return stats.ttest_1samp(values, 0, alternative=alternative).pvalue
-
-
-@given(samples, st.floats(0.01, 100))
-def test_margin_tests_agree_with_their_p_values(values, margin):
+@given(samples)
+def test_a_p_value_and_an_interval_agree(values):
     if 0 < np.ptp(values) < 1e-6:
-        return  # scipy divides rounding errors here
-    above, below = pvalue(np.add(values, margin), "greater"), pvalue(np.subtract(values, margin), "less")
-    if min(abs(above - 0.05), abs(below - 0.05)) < 1e-9:
-        return
-    assert unc.non_inferiority(values, margin)[0] == (above < 0.05)
-    assert unc.equivalence(values, margin)[0] == (max(above, below) < 0.05)
+        return  # rounding errors
+    interval, p = unc.paired_t(values), unc.p_value(values)
+    if abs(p - 0.05) > 1e-9:
+        assert (p < 0.05) == (interval.low > 0 or interval.high < 0)
 
 
 @given(st.lists(st.tuples(st.integers(-20, 20), st.floats(-50, 50)), min_size=3, max_size=12))
@@ -171,12 +149,6 @@ def test_a_fitted_slope_is_that_of_least_squares(points):
 def test_slope_over_seeds_is_the_interval_of_their_slopes(curves):
     x, y, seeds = np.tile([0.0, 1.0, 3.0], len(curves)), np.ravel(curves), np.repeat(np.arange(len(curves)), 3)
     assert unc.slope(x, y, seeds) == unc.paired_t([unc.fitted_slope([0.0, 1.0, 3.0], curve) for curve in curves])
-
-
-def test_page_equals_scipy():
-    values = np.random.default_rng(0).normal(size=(8, 5)) + 0.5 * np.arange(5)
-    expected = stats.page_trend_test(values)
-    assert unc.page_trend(values) == (expected.statistic, expected.pvalue)
 
 
 # ---------------------------------------------------------------- smallest detectable difference

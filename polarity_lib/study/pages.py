@@ -32,9 +32,11 @@ what it hangs on. Rules were committed before their runs; what was known before 
 
 *Ours* is the first sub-test's paired difference over seeds, in points or per cent, with its 95 % interval.
 *Replicated*: the interval lies on the claimed side (or inside the margin, for "as good as").
-*Contradicted*: on the other side, in this world. *No effect*: inside the margin around zero. *Inconclusive*: more seeds might
-tell. The margin, 3 points, is ours, and as large as the gains some of these papers report: read the intervals, not only the
-word. A claim's verdict is that of all its sub-tests together; if they differ, the reason says how many went which way.
+*Differs here*: on the other side, in this world. *No effect*: inside the margin around zero. *Inconclusive*: more seeds might
+tell. *Depends on the rate* or *on the definition*: another choice of it ends on the other side. *Contradicted* is said of
+formulas and identities alone. The margin, 3 points, is ours, and as large as the gains some of these papers report: read the
+intervals, not only the word. A claim's verdict is that of its primary sub-tests (of all, where none was named before the
+runs); if they differ, the reason says how many went which way. An order is judged pair by pair.
 """
 
 

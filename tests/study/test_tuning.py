@@ -19,7 +19,8 @@ def test_the_best_stable_rate_wins_and_ties_go_to_the_lower_one():
     assert tuning.best({1e-5: cell(0.2, True), 2e-5: cell(0.3, True)}) == 1e-5  # all collapsed: the lowest
 
 
-@pytest.mark.parametrize(("optimum", "low", "high"), [(2.5e-5, 1.25e-5, 5e-5), (1e-4, 1.25e-5, 2e-4), (3.125e-6, 1.5625e-6, 5e-5)])
+@pytest.mark.parametrize(("optimum", "low", "high"), [
+    (2.5e-5, 1.25e-5, 5e-5), (1e-4, 1.25e-5, 2e-4), (3.125e-6, 1.5625e-6, 5e-5)])
 def test_the_grid_grows_until_the_best_rate_is_inside(optimum, low, high, monkeypatch, tmp_path):
     """A made-up landscape with one peak."""
     monkeypatch.setattr(tuning, "RATES_FILE", tmp_path / "rates.json")

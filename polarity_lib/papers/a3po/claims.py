@@ -119,7 +119,7 @@ def _gains(runs: Runs, names: list[str]) -> pd.DataFrame:
 
 def _signs(metric: str, scales: tuple[float, ...], needed: int, runs: Runs) -> Finding:
     """How many (cell, scale) move entropy to the predicted side. Replicated: at least `needed`, none
-    significantly to the other side. Contradicted: more cells lie significantly opposite than as predicted."""
+    significantly to the other side. Differs here: more cells lie significantly opposite than as predicted."""
     prefix = "entropy/" if metric == "entropy" else ""
     gains = _gains(runs, [f"{prefix}{cell}x{scale:g}" for cell in CELLS for scale in scales])
     matches, agrees, opposite, matching_S = 0, [], [], []
@@ -130,7 +130,7 @@ def _signs(metric: str, scales: tuple[float, ...], needed: int, runs: Runs) -> F
             found = (is_greater if up else is_less)(change, RELATIVE_MARGIN)
             matches += bool((change.mean() > 0) == up)
             agrees += [cell] * (found.verdict == "replicated")
-            opposite += [f"{cell} x{scale:g}"] * (found.verdict == "contradicted")
+            opposite += [f"{cell} x{scale:g}"] * (found.verdict == "differs here")
             matching_S.append((change > 0) == up)
     interval = is_greater(np.sum(matching_S, axis=0).astype(float)).interval  # matches per seed
     reason = f"{matches} of {len(matching_S)} signs match, {len(agrees)} of them significantly; " \
@@ -139,7 +139,7 @@ def _signs(metric: str, scales: tuple[float, ...], needed: int, runs: Runs) -> F
         return Finding(interval, "inconclusive", "one seed gives no interval")
     if matches >= needed and not opposite:
         return Finding(interval, "replicated", reason)
-    return Finding(interval, "contradicted" if len(opposite) > len(agrees) else "inconclusive", reason)
+    return Finding(interval, "differs here" if len(opposite) > len(agrees) else "inconclusive", reason)
 
 
 def _named_cells_gain_most(runs: Runs) -> Finding:

@@ -102,7 +102,7 @@ def _strength_slope(runs: Runs) -> Finding:
     fit = slope(x, y, groups)
     if fit.n < 2:
         return Finding(fit, "inconclusive", "one seed gives no interval")
-    word = "replicated" if fit.low > 0 else "contradicted" if fit.high < 0 else "inconclusive"
+    word = "replicated" if fit.low > 0 else "differs here" if fit.high < 0 else "inconclusive"
     return Finding(fit, word, "points of gain per point of base pass@64")
 
 
@@ -258,8 +258,8 @@ def _wrong_alone(load) -> str:
     assert abs(grpo) < 1 < min(below) and left["grpo"] > max(left["ppo"], left["nsr"])
     return (f"**Wrong answers alone** come within {grpo:.1f} points of GRPO at pass@1, but that GRPO ran at a lower rate; they "
             f"stay {min(below):.1f} to {max(below):.1f} points below PPO, REINFORCE and right answers alone. At one rate this is "
-            f"not settled. Every method loses tail, and C5's order of five is none, whatever its trend test says: GRPO "
-            f"({left['grpo']:.0f} %) lies above PPO ({left['ppo']:.0f} %) and NSR ({left['nsr']:.0f} %).")
+            f"not settled. Every method loses tail, and not in the order that C5 claims: GRPO ({left['grpo']:.0f} %) lies above "
+            f"PPO ({left['ppo']:.0f} %) and NSR ({left['nsr']:.0f} %).")
 
 
 KNOWN_BEFORE = (
