@@ -21,6 +21,7 @@ from torch import Tensor
 from polarity_lib import diagnostics
 from polarity_lib.config import RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
+from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
 from polarity_lib.methods import Method, Progress, method_named
@@ -29,7 +30,7 @@ from polarity_lib.policy import Packed, Policy, hidden_states, one_thread, pack,
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.provenance import provenance
-from polarity_lib.registry import PROBES
+from polarity_lib.registry import METHODS, PROBES
 from polarity_lib.results import RunFolder, say
 from polarity_lib.rewards import control_verdicts
 from polarity_lib.rollouts import Rollouts
@@ -181,7 +182,10 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         if saved:
             run.restore(saved)
             say(f"{config.name}: continues at step {run.step} of {config.steps}")
-        folder.begin(provenance(run.policy.model, device) if not saved else None)
+            say_if_edited(config.method, folder.record().get("method_digest"), f"To begin anew, delete {folder.path}")
+            folder.begin()
+        else:
+            folder.begin(provenance(run.policy.model, device) | {"method_digest": method_digest(METHODS[config.method])})
         first, began, before = run.step, time.monotonic(), run.seconds
         diverged = ""
         while run.step < config.steps and not diverged:
