@@ -21,6 +21,7 @@ Four storeys; a module imports only from those below it (a test says so):
         advantages    rewards -> advantages, one function per published definition
         objectives    advantages -> loss, one function per published loss
         methods       the record that names a method's parts
+        digests       which code a method's numbers came from
         engines/      what samples answers
         pretraining   base policies made from scratch
         diagnostics   what a batch looks like, split by polarity

@@ -17,10 +17,11 @@ from typing import Callable
 import pandas as pd
 
 from polarity_lib.config import ConfigError, RunConfig, Scale, StartConfig, choose, scale_named
+from polarity_lib.digests import say_if_edited
 from polarity_lib.methods import method_named
 from polarity_lib.problems import world_named
 from polarity_lib.registry import EXPERIMENTS
-from polarity_lib.results import ROOT, RunFolder, load_published, published_root, say
+from polarity_lib.results import ROOT, RunFolder, load_published, published_root, read_lines, say
 from polarity_lib.training import train
 
 RATES_FILE = ROOT / "data" / "rates.json"
@@ -164,6 +165,8 @@ def published_run(run: str) -> dict[str, pd.DataFrame] | None:
     for folder in sorted(published_root().glob("*/metrics.parquet")):
         name = folder.parent.name
         if run in _published_table(name, "metrics"):
+            line = _published_table(name, "runs")[run].iloc[0]
+            say_if_edited(line.method, line.get("method_digest"), "To compute it here: reuse_published=False")
             return {t: _published_table(name, t).get(run, _empty(name, t)) for t in TABLES}
     return None
 
@@ -174,7 +177,9 @@ _PUBLISHED: dict = {}
 def _published_table(name: str, table: str) -> dict[str, pd.DataFrame]:
     """The rows of each run, by its hash; read and split once."""
     if (name, table) not in _PUBLISHED:
-        _PUBLISHED[name, table] = dict(list(load_published(name, table).groupby("run", sort=False)))
+        path = published_root() / name / "runs.csv"
+        read = load_published(name, table) if table != "runs" else read_lines(path)
+        _PUBLISHED[name, table] = dict(list(read.groupby("run", sort=False)))
     return _PUBLISHED[name, table]
 
 
@@ -183,10 +188,19 @@ def _empty(name: str, table: str) -> pd.DataFrame:
     return next(iter(_published_table(name, table).values())).iloc[:0]
 
 
+def kept_run(config: RunConfig) -> dict[str, pd.DataFrame] | None:
+    """The tables in a run's folder, if it ended; it is said if the method was edited since."""
+    folder = RunFolder(config.name, config.identity)
+    tables = folder.load()
+    if tables is not None:
+        say_if_edited(config.method, folder.record().get("method_digest"), f"To compute it anew, delete {folder.path}")
+    return tables
+
+
 def get_run(arm: Arm, reuse_published: bool = True, watch=None, need_updates: bool = False) -> dict[str, pd.DataFrame]:
     """The tables of one run: its folder, else the committed tables, else computed now."""
     folder = RunFolder(arm.config.name, arm.config.identity)
-    tables = folder.load()
+    tables = kept_run(arm.config)
     if tables is None and reuse_published and not need_updates:
         tables = published_run(arm.config.hash)
     if tables is not None:
@@ -228,7 +242,7 @@ def load_finished(arms: list[Arm]) -> Runs:
     """Those of the arms whose runs exist already, here or committed; nothing is computed."""
     found = {}
     for arm in arms:
-        tables = RunFolder(arm.config.name, arm.config.identity).load() or published_run(arm.config.hash)
+        tables = kept_run(arm.config) or published_run(arm.config.hash)
         if tables is not None:
             found[arm] = tables
     empty = {"metrics": ["step", "metric", "value"], "problems": ["problem"], "rollouts": ["step"]}

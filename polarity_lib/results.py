@@ -197,9 +197,12 @@ class RunFolder:
             write_atomic(self.path / "record.json", json.dumps(record, indent=1).encode())
 
     def record(self) -> dict:
-        """What `begin` was told; empty for runs made before records were kept."""
-        path = self.path / "record.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        """What `begin` was told; empty for runs made before records were kept, and where the file is damaged."""
+        try:
+            found = json.loads((self.path / "record.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def save_checkpoint(self, payload) -> None:
         """Replace the checkpoint, atomically."""
@@ -281,6 +284,13 @@ def load_published(experiment: str, table: str) -> pd.DataFrame | None:
     """A committed table of an experiment, or None."""
     path = published_root() / experiment / f"{table}.parquet"
     return pd.read_parquet(path) if path.exists() else None
+
+
+def read_lines(path: Path) -> pd.DataFrame:
+    """The lines of a runs.csv. Hashes stay texts: one of digits alone is no number."""
+    if not path.exists():
+        return pd.DataFrame({"run": [], "method": []})
+    return pd.read_csv(path, dtype={"run": str, "base_weights": str, "method_digest": str, "commit": str}, encoding="utf-8")
 
 
 def without_timings(table: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from torch import Tensor
 from polarity_lib import diagnostics
 from polarity_lib.config import RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
+from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
 from polarity_lib.methods import Method, Progress, method_named
@@ -29,7 +30,7 @@ from polarity_lib.policy import Packed, Policy, hidden_states, one_thread, pack,
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.provenance import provenance
-from polarity_lib.registry import PROBES
+from polarity_lib.registry import METHODS, PROBES
 from polarity_lib.results import RunFolder, say
 from polarity_lib.rewards import control_verdicts
 from polarity_lib.rollouts import Rollouts
@@ -37,7 +38,7 @@ from polarity_lib.verification import verify
 
 LONG_BUNDLE = 320  # positions; a group longer than this is laid out as several bundles, each with the prompt
 SHORT_BUNDLE = 160  # positions such a part may have: attention costs the square of a bundle
-TOKENS_PER_PASS = 65536  # a larger batch is split; counts are of the whole batch, so nothing changes
+TOKENS_PER_PASS = 65536  # a larger batch goes through the policy in pieces; its loss is that of the whole
 READABLE = 6  # rollouts per verdict, of the first and the last batch, that are kept as text
 
 
@@ -181,7 +182,10 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         if saved:
             run.restore(saved)
             say(f"{config.name}: continues at step {run.step} of {config.steps}")
-        folder.begin(provenance(run.policy.model, device) if not saved else None)
+            say_if_edited(config.method, folder.record().get("method_digest"), f"To begin anew, delete {folder.path}")
+            folder.begin()
+        else:
+            folder.begin(provenance(run.policy.model, device) | {"method_digest": method_digest(METHODS[config.method])})
         first, began, before = run.step, time.monotonic(), run.seconds
         diverged = ""
         while run.step < config.steps and not diverged:
@@ -275,13 +279,17 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
             skipped += 1
             continue
         run.optimizer.zero_grad()
-        for chunk in split_rows(rows, rollouts.mask_NT):
-            loss, share, gap = chunk_loss(run, rollouts, advantages_NT, chunk, counts)
-            if not torch.isfinite(loss):
-                raise Diverged("loss", run)
+        pieces = split_rows(rows, rollouts.mask_NT)
+        logprobs_NT, entropies_NT = forward_pieces(run, rollouts, rows, pieces)
+        loss, share, gap = loss_of(run, rollouts, advantages_NT, rows, counts, logprobs_NT, entropies_NT)
+        if not torch.isfinite(loss):
+            raise Diverged("loss", run)
+        if len(pieces) == 1:
             loss.backward()
-            clipped.append(share)
-            gaps.append(gap)
+        else:
+            backward_pieces(run, rollouts, rows, pieces, torch.autograd.grad(loss, logprobs_NT)[0])
+        clipped.append(share)
+        gaps.append(gap)
         limit = config.grad_clip or float("inf")
         grad_norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, limit)))
         if not math.isfinite(grad_norms[-1]):
@@ -305,14 +313,45 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
     }
 
 
-def chunk_loss(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, counts: BatchCounts):
-    """The loss of some rows, with the denominators of their whole mini-batch."""
-    device = run.policy.device
-    mask_NT = rollouts.mask_NT[rows].to(device)
+def forward(run: Run, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """[N, T] log-probability of each sampled token of some rows, and the entropy there."""
     logprobs_NT, entropies_NT, _ = token_logprobs(
-        run.policy.model, pack_rows(rollouts, rows), mask_NT, run.config.temperature)
+        run.policy.model, pack_rows(rollouts, rows), rollouts.mask_NT[rows].to(run.policy.device), run.config.temperature)
     if not torch.isfinite(logprobs_NT).all():
         raise Diverged("log-probability of a sampled token", run)
+    return logprobs_NT, entropies_NT
+
+
+def forward_pieces(run: Run, rollouts: Rollouts, rows: Tensor, pieces: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """What `forward` gives for all rows of a mini-batch. Of several pieces only the numbers are kept, without their graphs.
+
+    The loss sees the whole mini-batch at once, so a method that ranks tokens ranks all of them, however many there are.
+    """
+    if len(pieces) == 1:
+        return forward(run, rollouts, rows)
+    mask_NT = rollouts.mask_NT.to(run.policy.device)
+    logprobs_NT, entropies_NT = torch.zeros_like(mask_NT), torch.zeros_like(mask_NT)
+    with torch.no_grad():
+        for piece in pieces:
+            logprobs_NT[piece], entropies_NT[piece] = forward(run, rollouts, piece)
+    return logprobs_NT[rows].requires_grad_(), entropies_NT[rows]
+
+
+def backward_pieces(run: Run, rollouts: Rollouts, rows: Tensor, pieces: list[Tensor], slope_NT: Tensor) -> None:
+    """The gradient of a loss in the policy's weights, piece by piece, from its slope in the log-probabilities.
+
+    By the chain rule the sum over pieces is the gradient of the whole, for one more forward pass.
+    """
+    for piece in pieces:
+        logprobs_NT, _ = forward(run, rollouts, piece)
+        (logprobs_NT * slope_NT[piece[rows]]).sum().backward()
+
+
+def loss_of(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, counts: BatchCounts,
+            logprobs_NT: Tensor, entropies_NT: Tensor):
+    """The loss of a mini-batch's rows, the share of clipped tokens and the gap to the sampler."""
+    device = run.policy.device
+    mask_NT = rollouts.mask_NT[rows].to(device)
     # The first update of a batch is exactly on-policy: the old log-probabilities are the new ones.
     old_NT = logprobs_NT.detach()
     if "old_logprobs" in rollouts.extras:

@@ -12,7 +12,7 @@ from polarity_lib import results
 from polarity_lib.config import StartConfig
 from polarity_lib.experiments import Arm, train_or_load
 from polarity_lib.results import (
-    Damaged, RunFolder, StorageError, load_tensors, runs_root, save_tensors, without_timings, write_atomic,
+    Damaged, RunFolder, StorageError, load_tensors, read_lines, runs_root, save_tensors, without_timings, write_atomic,
 )  # fmt: skip
 
 SHORT = StartConfig("countdown", "smoke", steps=2, seed=0, batch=4)  # a base policy in an instant
@@ -179,6 +179,11 @@ def test_runs_go_where_the_environment_says(monkeypatch, tmp_path):
     assert RunFolder("run", {}).path == tmp_path / "run"
     monkeypatch.delenv("POLARITY_RUNS")
     assert runs_root() == results.ROOT / "data" / "runs"
+
+
+def test_a_hash_of_digits_alone_stays_a_text(tmp_path):
+    (tmp_path / "runs.csv").write_text("run,base_weights,commit\n0123456789,12e4567890123456,5555555555\n")
+    assert read_lines(tmp_path / "runs.csv").iloc[0].tolist() == ["0123456789", "12e4567890123456", "5555555555"]
 
 
 # ---------------------------------------------------------------- where a run was made

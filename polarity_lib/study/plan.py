@@ -15,12 +15,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from polarity_lib.config import ConfigError, RunConfig, StartConfig, choose, content_hash, scale_named
 from polarity_lib.experiments import Arm, experiment
 from polarity_lib.registry import EXPERIMENTS, papers
-from polarity_lib.results import ROOT, ended, published_root, runs_root
+from polarity_lib.results import ROOT, ended, published_root, read_lines, runs_root
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -175,7 +173,7 @@ def is_finished(config: RunConfig, reuse: bool) -> bool:
 @functools.cache
 def published_hashes() -> frozenset[str]:
     """Runs that are committed in data/results."""
-    return frozenset(run for path in published_root().glob("*/runs.csv") for run in pd.read_csv(path).run)
+    return frozenset(run for path in published_root().glob("*/runs.csv") for run in read_lines(path).run)
 
 
 def progress_of(config: RunConfig) -> float:

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from polarity_lib.digests import say_if_edited
 from polarity_lib.experiments import TABLES, Arm, experiment, published_run
 from polarity_lib.registry import EXPERIMENTS
 from polarity_lib.results import (
-    ROOT, Damaged, RunFolder, checksum, ended, published_root, runs_root, say, without_timings, write_atomic,
+    ROOT, Damaged, RunFolder, checksum, ended, published_root, read_lines, runs_root, say, without_timings, write_atomic,
 )
 from polarity_lib.study.costs import publish_costs
 from polarity_lib.study.plan import Settings, study_jobs
@@ -61,6 +62,8 @@ def read_finished(name: str, scale: str) -> dict[str, dict]:
         folder = runs_root() / arm.config.name
         if ended(folder):
             found[arm.config.hash] = read_checked(folder, arm.config.identity)
+            kept = RunFolder(arm.config.name, arm.config.identity).record().get("method_digest")
+            say_if_edited(arm.config.method, kept, f"To publish the edited one, delete {folder} and run again")
     return found
 
 
@@ -90,7 +93,7 @@ def publish_experiment(name: str, scale: str, runs: dict[str, dict]) -> None:
     """Merge an experiment's finished runs with those already published."""
     folder = published_root() / name
     before = {table: _read(folder / f"{table}.parquet") for table in TABLES}
-    lines_before = pd.read_csv(folder / "runs.csv") if (folder / "runs.csv").exists() else pd.DataFrame({"run": []})
+    lines_before = read_lines(folder / "runs.csv")
     tables: dict[str, list] = {table: [] for table in TABLES}
     lines, new = [], 0
     for arm in arms_of(name, scale):
@@ -139,7 +142,7 @@ def shared_run(arm: Arm) -> tuple[dict[str, pd.DataFrame], dict] | None:
     found = published_run(arm.config.hash)
     if found is None:
         return None
-    lines = pd.read_csv(published_root() / found["metrics"].experiment.iloc[0] / "runs.csv")
+    lines = read_lines(published_root() / found["metrics"].experiment.iloc[0] / "runs.csv")
     labels = labels_of(arm)
     tables = {name: rows.drop(columns=[*labels]).reset_index(drop=True) for name, rows in found.items()}
     return committed_tables(arm, tables), lines[lines.run == arm.config.hash].iloc[0].to_dict() | labels

@@ -7,7 +7,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from polarity_lib import experiments, results
+from polarity_lib import digests, experiments, results
 from polarity_lib.config import SCALES
 from polarity_lib.experiments import Experiment, configure, experiment, train_or_load
 from polarity_lib.registry import EXPERIMENTS
@@ -63,6 +63,25 @@ def test_published_runs_equal_the_computed_ones(checkout):
     assert computed.problems.equals(read.problems)
     assert set(read.rollouts.seed) == {0}
     assert not (checkout / "runs").exists()
+
+
+def test_committed_tables_of_an_edited_method_say_so(checkout, monkeypatch, capsys):
+    arms = experiment("small", scale="smoke", seeds=2)
+    publishing.publish("smoke")
+    shutil.rmtree(checkout / "runs")
+    monkeypatch.setattr(digests, "_SAID", set())
+    train_or_load(arms, progress=False)
+    assert "edited" not in capsys.readouterr().err
+    path = checkout / "data" / "results" / "small" / "runs.csv"
+    lines = pd.read_csv(path)
+    assert lines.method_digest.str.startswith("code-").all()
+    for kept in (lines.method_digest.where(lines.method != "nsr", "code-0000000000"), None):
+        lines.assign(method_digest=kept).dropna(axis=1, how="all").to_csv(path, index=False)
+        experiments._PUBLISHED.clear()
+        train_or_load(arms, progress=False)
+        said = capsys.readouterr().err  # lines from before digests were kept: nothing to say
+        assert ("method nsr was edited" in said and "reuse_published=False" in said) is (kept is not None)
+        assert "psr" not in said
 
 
 def test_files_are_small_and_say_what_ran(checkout):

@@ -28,8 +28,8 @@ def fork_tokens(
 
     The factor makes `token_mean` divide by the selected tokens, as the released code does: with a
     fifth of them, weights are 0 and 5. Fraction 1 is `ppo_clip`. Among equal entropies the first in
-    reading order are taken. The ranking is over the tokens *given*, so rows of other micro-batches
-    do not count, as in the released code.
+    reading order are taken. The ranking is over the tokens *given*: the loop gives those of a whole
+    mini-batch, while the released code ranks within a micro-batch.
 
     Source: arXiv 2506.01939; repository Shenzhi-Wang/Beyond-the-80-20-Rule-RLVR. Whether the
     paper's formula divides by all or by selected tokens is unverified.
@@ -76,8 +76,8 @@ def lp_reg(
     bounds 1 and 9. `k3` on the sampled token stands for a divergence over the vocabulary; as it is
     held at 10, it stops pulling where pi is below about a fourteenth of the proxy.
 
-    Source: arXiv 2510.03222; repository CarlanLark/Lp-Reg-dev, which ranks within a micro-batch as
-    well. rho is 0.01 or 0.005, beta 1 and kappa 0.02 there; aggregation `token_mean`.
+    Source: arXiv 2510.03222; repository CarlanLark/Lp-Reg-dev, which ranks within a micro-batch
+    (here: the mini-batch). rho is 0.01 or 0.005, beta 1 and kappa 0.02 there; aggregation `token_mean`.
 
     Args, returns, raises: as `policy_gradient`, and
         filtered: [N, T] log max_v pi_old(v) and [N, T] log Z, as `filtered_mass` gives them with the same kappa.

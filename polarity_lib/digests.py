@@ -1,0 +1,137 @@
+"""Which code a method's numbers came from: a digest of its source and of what that calls here.
+
+A run's hash holds the method's name alone, so that a run is found again after a comment was mended. The digest is
+kept beside it (record.json, and published in runs.csv), and a run whose method was edited since is loaded with a line.
+"""
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from types import CellType, CodeType, FunctionType, ModuleType
+
+from polarity_lib.registry import METHODS
+from polarity_lib.results import say
+
+# Common to all methods, so an edit there is no method's own; publishing counts how often the checkers differ.
+COMMON = ("polarity_lib.verification", "polarity_lib.registry")
+
+
+def method_digest(factory: Callable) -> str:
+    """A short name for what a method computes: its own code and what that calls in this library.
+
+    Words in comments and docstrings, blank lines and the order of definitions play no part.
+    """
+    ours = {"polarity_lib", (getattr(factory, "__module__", None) or "").partition(".")[0]}
+    found, todo = [], [factory]
+    seen: dict[int, object] = {}  # kept alive, so that no two share a number
+    while todo:
+        value = todo.pop()
+        if id(value) in seen:
+            continue
+        if not isinstance(value, (str, int, float, bool, complex, type(None), tuple)):  # these are told each time
+            seen[id(value)] = value
+        text, called = _parts(value, ours)
+        found.append(text)
+        todo += called
+    return "code-" + hashlib.sha256("\n".join(found).encode()).hexdigest()[:10]  # never read as a number
+
+
+def _parts(value, ours: set[str]) -> tuple[str, list]:
+    """A value as text, and the values that its result hangs on."""
+    module = str(getattr(value, "__module__", "") or "")
+    mine = module.partition(".")[0] in ours and not module.startswith(COMMON)
+    if hasattr(value, "__wrapped__"):  # kept by functools.cache and the like
+        return "wrapped", [value.__wrapped__]
+    if isinstance(value, functools.partial):
+        return "partial", [value.func, *value.args, *value.keywords.items()]
+    if isinstance(value, FunctionType):
+        if not mine:
+            return f"{module}.{value.__qualname__}", []
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
+        kept = [*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        return _code_text(value.__code__), kept + _named_in(value.__code__, value.__globals__, ours)
+    if isinstance(value, type) and mine:
+        written = [part for part in vars(value).values() if isinstance(part, FunctionType)
+                   and part.__code__.co_filename not in ("<string>", dataclasses.__file__)]  # others follow from the source
+        return _class_text(value), [*written, *value.__bases__]
+    if isinstance(value, (set, frozenset)):
+        return f"set of {len(value)}", sorted(value, key=repr)
+    if isinstance(value, (tuple, list)):
+        return f"{type(value).__name__} of {len(value)}", list(value)
+    if isinstance(value, dict):
+        return f"dict of {len(value)}", list(value.items())
+    if isinstance(value, (str, int, float, bool, complex, type(None))):
+        return repr(value), []
+    if mine and hasattr(value, "__dataclass_fields__"):
+        return "record", [type(value), *vars(value).items()]
+    return f"{module}.{getattr(value, '__qualname__', type(value).__qualname__)}", []  # torch's, numpy's, Python's
+
+
+def _named_in(code: CodeType, names: dict, ours: set[str]) -> list:
+    """The values of the global names in a function and in those inside it; of a module, the attributes named there."""
+    words = sorted(set(_words(code)))
+    found = [names[word] for word in words if word in names]
+    modules = [part for part in found if isinstance(part, ModuleType) and part.__name__.partition(".")[0] in ours]
+    inside = [vars(module)[word] for module in modules for word in words if word in vars(module)]
+    return [part for part in found + inside if not isinstance(part, ModuleType)]
+
+
+def _words(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _words(constant)
+
+
+@functools.cache
+def _code_text(code: CodeType) -> str:
+    return _source_text(code) or repr((code.co_code, code.co_names, code.co_varnames, str(code.co_consts)))
+
+
+@functools.cache
+def _class_text(cls: type) -> str:
+    return _source_text(cls) or f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _source_text(thing) -> str | None:
+    """Source without its words for people; None where there is none (a console's line)."""
+    try:
+        source = textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        return None
+    try:
+        return repr(_shape(ast.parse(source)))
+    except SyntaxError:  # a lambda in the middle of an expression
+        return " ".join(source.split())
+
+
+def _shape(node):
+    """A syntax tree as tuples, the same from every version of Python; docstrings are left out."""
+    if isinstance(node, ast.AST):
+        return type(node).__name__, *(_shape(part) for _, part in ast.iter_fields(node) if part not in (None, []))
+    if isinstance(node, list):
+        words = [part for part in node if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)]
+        return tuple(_shape(part) for part in node if part not in words)
+    return repr(node)
+
+
+def say_if_edited(method: str, kept, remedy: str) -> None:
+    """Say in one line, once per process and method, that a kept run was made by other code than is here now.
+
+    Args:
+        kept: the digest that was kept with the run; runs made before digests were kept have none, and nothing is said.
+        remedy: what a person can do about it.
+    """
+    if not isinstance(kept, str) or method not in METHODS:
+        return
+    now = method_digest(METHODS[method])
+    if kept != now and (method, kept, now) not in _SAID:
+        _SAID.add((method, kept, now))
+        say(f"method {method} was edited since this run was made ({kept}, now {now}); its old numbers are used. {remedy}")
+
+
+_SAID: set[tuple[str, str, str]] = set()
