@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from .units import read_unit
+
 MAX_DIGITS = 4_000  # of a number that is read exactly; Python itself refuses longer ones
 MAX_DEPTH = 30  # of brackets within brackets
 MAX_ITEMS = 200  # of a list
@@ -303,58 +305,9 @@ def _number_value(m):
     return value * Fraction(10) ** power, (len(written) or None) if (m["plain"] or m["decimal"]) else None
 
 
-_UNIT_WORD = (
-    r"(?:degrees?|deg|radians?|rad|percent|square|sq\.?|cubic|cu\.?|units?|per|cents?|dollars?|usd|euros?|pounds?|"
-    r"mm|cm|km|kg|mg|ml|mi|ft|yd|in|hz|khz|mhz|ghz|ev|kev|mev|kj|pa|kpa|mol|lbs?|oz|mph|"
-    r"inch(?:es)?|feet|foot|yards?|miles?|met(?:er|re)s?|centimet(?:er|re)s?|millimet(?:er|re)s?|kilomet(?:er|re)s?|"
-    r"grams?|kilograms?|lit(?:er|re)s?|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|[a-zA-Z]{3,})"
-)
-_UNIT = re.compile(
-    rf"^(?:\s*(?:\\text\s*\{{[^{{}}]*\}}|(?<![a-zA-Z\\]){_UNIT_WORD}(?![a-zA-Z])|[/\-]|\\cdot(?=\s*\\text)|\^\s*\{{?\s*-?[0-9](?:\s*\}})?|\((?=\s*[a-z])|\)))+\s*$"
-)
 _PERCENT = re.compile(
     r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL
 )
-_SYNONYMS = [
-    (r"\\text|[{}$()\s^.\\]", " "),
-    (r"\bsq(?:uare)?\b", "square"),
-    (r"\bcu(?:bic)?\b", "cubic"),
-    (r"\bunits?\b", ""),
-    (r"\bcent(?:i)?met(?:er|re)s?\b", "cm"),
-    (r"\bmillimet(?:er|re)s?\b", "mm"),
-    (r"\bkilomet(?:er|re)s?\b", "km"),
-    (r"\bmet(?:er|re)s?\b", "m"),
-    (r"\b(?:inch(?:es)?)\b", "in"),
-    (r"\b(?:feet|foot)\b", "ft"),
-    (r"\byards?\b", "yd"),
-    (r"\bmiles?\b", "mi"),
-    (r"\bkilograms?\b", "kg"),
-    (r"\bgrams?\b", "g"),
-    (r"\blit(?:er|re)s?\b", "l"),
-    (r"\b(?:seconds?|secs?)\b", "s"),
-    (r"\b(?:minutes?|mins?)\b", "min"),
-    (r"\b(?:hours?|hrs?)\b", "h"),
-    (r"\b(?:dollars?|usd)\b", "dollar"),
-    (r"\bdeg(?:rees?)?\b", "degree"),
-    (r"\brad(?:ians?)?\b", "rad"),
-    (r"\bper\b", "/"),
-    (r"\bsquare\s+(\w+)", r"\1 2"),
-    (r"\bcubic\s+(\w+)", r"\1 3"),
-    (r"\b(?:of|the|in total|total|exactly|long|wide|tall|old)\b", ""),
-    (r"(?<=[a-z]{3})s\b", ""),
-]
-_SYNONYMS = [(re.compile(pattern), replacement) for pattern, replacement in _SYNONYMS]
-
-
-@lru_cache(maxsize=2048)
-def unit_key(unit: str) -> str:
-    """One spelling per unit: "square centimeters" and `\\text{cm}^2` become "cm 2"."""
-    unit = unit.lower()
-    for pattern, replacement in _SYNONYMS:
-        unit = pattern.sub(replacement, unit)
-    return " ".join(unit.replace("/", " / ").split())
-
-
 _INTEGER = re.compile(r"[-+]?[0-9]{1,3000}")
 
 
@@ -375,18 +328,23 @@ def read_number(text: str) -> Number | None:
     percent = _PERCENT.match(rest)
     if percent:
         rest = percent[1]
-    unit = "\\text{dollars}" if match["currency"] else ""
+    unit = "dollar" if match["currency"] else ""
     if rest.strip():
-        if not _UNIT.match(rest):
+        words = read_unit(rest)
+        if words is None or (percent and words[0] != 1):
             return None
-        unit += rest
-    return Number(value / 100 if percent else value, text, digits, bool(percent), unit_key(unit) if unit else "")
+        value, unit = value * words[0], words[1] or unit
+    return Number(value / 100 if percent else value, text, digits, bool(percent), unit)
 
 
 def number_alone(number: Number) -> str:
     """The text of a number without its currency and unit; a percentage divided by 100."""
-    text = _NUMBER.match(number.text).group().replace("\\$", "")
-    return f"({text})/100" if number.percent else text
+    match = _NUMBER.match(number.text)
+    if number.percent:
+        return f"({match.group()})/100".replace("\\$", "")
+    words = read_unit(number.text[match.end() :])
+    factor = words[0] if words else 1
+    return match.group().replace("\\$", "") + (f"\\cdot {factor}" if factor != 1 else "")
 
 
 # ------------------------------------------------------------------ words and letters
@@ -641,6 +599,7 @@ def _read_enclosed(opening, inner, closing, text, depth):
     return Ordered(opening + closing, tuple(_read(part, depth + 1) for part in parts), text)
 
 
+_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")  # \\sin 60^\\circ: the degrees belong to the angle
 _FORMULA_UNIT = re.compile(
     r"^(.*?[^\s\\])\s*((?:\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?(?:\s*(?:/|\\cdot))?\s*){1,4})$", re.DOTALL
 )
@@ -649,7 +608,9 @@ _FORMULA_UNIT = re.compile(
 def _read_formula(text):
     match = _FORMULA_UNIT.match(text)
     if match and not re.search(r"\\text|=|<|>|\\[lg]e", match[1]) and match[1].count("{") == match[1].count("}"):
-        return Formula(match[1].strip(), unit_key(match[2]))
+        words = read_unit(match[2])
+        if words is not None and words[0] == 1 and not (_ANGLE.search(match[1]) and "degree" in words[1]):
+            return Formula(match[1].strip(), words[1])
     currency = re.match(r"^\\\$\s*(?=\S)", text)
     return Formula(text[currency.end() :], "dollar") if currency else Formula(text)
 
