@@ -42,6 +42,7 @@ from .exact import (
     Several,
     Words,
     as_list,
+    labelled_choice,
     number_alone,
     read,
     words_key,
@@ -114,7 +115,8 @@ def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
             return equal(gold, answer.content, formula_equal)
         return True if words_key(gold.text) == words_key(answer.text) else False
     if isinstance(gold, Choice):
-        return isinstance(answer, Choice) and gold.letter == answer.letter
+        chosen = answer if isinstance(answer, Choice) else labelled_choice(answer.text)
+        return chosen is not None and gold.letter == chosen.letter
     if isinstance(gold, Named) or isinstance(answer, Named):
         return _named(gold, answer, formula_equal)
     if isinstance(gold, Words) or isinstance(answer, Words):

@@ -349,10 +349,17 @@ def number_alone(number: Number) -> str:
 
 # ------------------------------------------------------------------ words and letters
 
+_SEPARATED_CHOICES = re.compile(r"\(?[A-J]\)?(?:\W*(?:,|;|\band\b|\bor\b)\W*\(?[A-J]\)?)+")
 _TEXT_ONLY = re.compile(r"^\\text\s*\{([^{}]*)\}\.?$")
 _CHOICE = re.compile(r"^(?:\\text\s*\{)?\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*([A-J])\s*\)?\s*\}?\s*\)?\s*[.:]?\s*\}?$")
 _LABELLED = re.compile(
-    r"^(?:\\text\s*\{\s*\(?([A-J])\)?[.:]?\s*\}|\(([A-J])\)|([A-J])[).:])\s*[:.]?\s*(\S.*)$", re.DOTALL
+    r"^(?:\\text\s*\{\s*(?:\(([A-J])\)[.:]?|([A-J])[.:)])\s*\}|\(([A-J])\)|([A-J])[).:])\s*[:.]?\s*(\S.*)$", re.DOTALL
+)
+# Behind a choice, what names another one or takes it back: then nothing has been chosen.
+_UNCHOSEN = re.compile(
+    r"^\W*(?i:\\text\s*\{\s*)?(?i:and|or|not|nor|but|to)\b|^\s*[,/&|?]|\([A-J]\)|(?<![A-Za-z\\])[A-J][).:](?!\d)"
+    r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$|^(?:\\text)?\W*[A-J]\W*$"
+    r"|\b(?i:is)\W+(?i:wrong|incorrect|false|not)\b|n't\b"
 )
 _WORDS = re.compile(r"^[A-Za-z][A-Za-z0-9 .,:;'\"!?\-/&]*$")
 _NUMBER_WORDS = {
@@ -381,13 +388,19 @@ def read_choice(text: str) -> Choice | None:
         return Choice(match[1], text)
     match = _LABELLED.match(text)
     if match:
-        return Choice(match[1] or match[2] or match[3], text, read(match[4]))
+        return None if _UNCHOSEN.search(match[5]) else Choice(next(filter(None, match.groups())), text, read(match[5]))
     match = re.match(
         r"^\(([a-j])\)$|^(?:\\text\s*\{\s*)?(?:option|choice|answer)\s*:?\s*\(?([A-Ja-j])\)?\s*\}?$",
         text,
         re.IGNORECASE,
     )
     return Choice((match[1] or match[2]).upper(), text) if match else None
+
+
+def labelled_choice(text: str) -> Choice | None:
+    """`\\text{E} anything` as a choice: how a choice with its content is also set. Only where a choice is asked for."""
+    match = re.match(r"^\\text\s*\{\s*([A-J])\s*\}\s*(\S.*)$", text, re.DOTALL)
+    return Choice(match[1], text) if match and not _UNCHOSEN.search(match[2]) else None
 
 
 _BASED = re.compile(
@@ -499,6 +512,8 @@ def _read_text(text):
     if only:
         inner = only[1].strip().rstrip(".")
         found = read_number(inner) or _number_word(inner) or _read_text(inner)
+        if not found and _SEPARATED_CHOICES.fullmatch(inner):
+            return _read_structure(inner, 0)
         return found or (Words(words_key(inner), text) if _WORDS.match(inner) else None)
     plain = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
     if _number_word(plain):
