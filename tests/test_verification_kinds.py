@@ -127,3 +127,52 @@ def test_prose_around_one_value_yields_the_value(verifier):
         ("5", "The answer is 5 or 7."), ("5", "The answer is probably not 5"), ("5", "The answer isn't 5"), ("5", "The answer cannot be 5"),
     ]  # fmt: skip
     expect(verifier, accepted, refused)
+
+
+def test_the_sides_of_an_equation_must_be_equal(verifier):
+    accepted = [
+        ("5", "3+2=5"), ("5", "2+3=4+1=5"), ("5", "x=3+2=5"), ("5", "5=x"), ("x=5", "5=x"), ("5", "5 = 5"),
+        ("9\\pi", "A = \\pi r^2 = 9\\pi"), ("1/2", "\\frac{2}{4} = \\frac{1}{2}"), ("2x+1", "f(x) = 2x+1"), ("2x+1", "y = 2x + 1"),
+        ("x^2+2x+1", "f(x) = (x+1)^2 = x^2+2x+1"), ("\\sqrt{8}", "\\sqrt{8} = 2\\sqrt{2}"), ("12/7", "12/7 \\approx 1.714"),
+        ("1.71", "12/7 = 1.71"), ("6", "3! = 6"), ("x=5", "x=2+3=5"), ("5 = 2x", "2x = 5"),
+    ]  # fmt: skip
+    refused = [
+        ("5", "7=5"), ("5", "5=7"), ("7", "5=7"), ("5", "3+3=5"), ("5", "7 = x = 5"), ("5", "x = 7 = 5"), ("7", "x=7=5"),
+        ("2x+1", "0 = 2x+1"), ("x", "5 = x = 7"), ("2x+1", "7=2x+1"), ("5", "y=7=5"), ("y=5", "5=x"), ("5", "\\frac{1}{2} = 5"),
+        ("5", "\\pi = 5"), ("5", "\\sqrt{2} = 5"), ("5", "6 = 6 = 5"), ("5", "5 \\approx 7"), ("5", "1=2=3=4=5"), ("5", "5 = 6 = x"),
+        ("x^2", "f(x) = x^3 = x^2"), ("5", "4 < 5"), ("5", "x \\ne 5"), ("5", "5 \\text{ cm} = 7"), ("5", "7, 7=5"), ("1/3", "0.3 = 1/3"),
+        ("5", "2x+1=5"),
+    ]  # fmt: skip
+    expect(verifier, boxed(accepted), boxed(refused))
+
+
+def test_plain_notation_is_read(verifier):
+    accepted = [
+        ("1/3", "0.\\overline{3}"), ("\\frac{1}{6}", "0.1\\overline{6}"), ("0.\\overline{12}", "4/33"), ("1/3", "0.(3)"), ("1/3", "0.\\dot{3}"),
+        ("\\frac{\\sqrt{3}}{2}", "\\sin 60^\\circ"), ("\\sin 60^\\circ", "\\cos 30^\\circ"), ("1/2", "\\sin(30^\\circ)"), ("1", "\\tan{45^\\circ}"),
+        ("\\emptyset", "\\varnothing"), ("\\emptyset", "\\{\\}"), ("\\{x \\mid x>3\\}", "(3,\\infty)"), ("(3,\\infty)", "x>3"),
+        ("(3,\\infty)", "3<x"), ("x>3", "3<x"), ("(-\\infty,-1)\\cup(4,\\infty)", "x<-1 \\text{ or } x>4"), ("x<-1 \\text{ or } x>4", "x>4 \\text{ or } x<-1"),
+        ("[-2,5]", "-2 \\le x \\le 5"), ("[-2,5)", "5 > x \\geq -2"), ("[-2,5]", "\\{x \\in \\mathbb{R} : -2 \\leq x \\leq 5\\}"), ("x \\le 3", "(-\\infty, 3]"),
+        ("10", "\\binom52"), ("10", "C(5,2)"), ("10", "\\binom{5}{2}"), ("\\binom{5}{3}", "\\binom{5}{2}"), ("5", "5,"), ("1,2", "1,2,"), ("10", "\\dbinom{5}{2}"),
+        ("\\log_2 3", "\\log_2 3"), ("\\log_2 3", "\\frac{\\log 3}{\\log 2}"), ("15552", "2^6 3^5"), ("2^6 3^5", "2^6 \\cdot 3^5"), ("1 000", "1000"), ("3", "\\log_2 8"),
+        ("1000000", "1 000 000"), ("x>3", "x \\in (3,\\infty)"), ("10", "{}_5C_2"), ("x<-1 \\text{ or } x>4", "(-\\infty,-1)\\cup(4,\\infty)"),
+    ]  # fmt: skip
+    refused = [
+        ("1/3", "0.\\overline{31}"), ("0.3", "0.\\overline{3}"), ("3/10", "0.(3)"), ("\\sin 60", "\\sin 60^\\circ"), ("60", "\\sin 60^\\circ"), ("\\frac{1}{2}", "\\sin 60^\\circ"),
+        ("\\emptyset", "\\{0\\}"), ("0", "\\emptyset"), ("(3,\\infty)", "x<3"), ("(3,\\infty)", "x \\ge 3"), ("[3,\\infty)", "x>3"), ("x>3", "y>3"), ("x>3", "x>4"),
+        ("(-\\infty,-1)\\cup(4,\\infty)", "x<-1 \\text{ and } x>4"), ("(-\\infty,-1)\\cup(4,\\infty)", "x<-1"), ("[-2,5]", "-2<x \\le 5"), ("[-2,5]", "-2 \\le x < 5"),
+        ("10", "\\binom{5}{1}"), ("(5,2)", "C(5,2)"), ("52", "\\binom52"), ("10", "C(5,3)+1"), ("12", "1 2"), ("1000", "1 0 0 0"), ("1000", "1 00"), ("52", "52_8"),
+        ("\\log_2 3", "\\log_3 2"), ("\\log_2 3", "\\log 23"), ("15552", "2^{63}5"), ("3", "x>3"), ("3", "x \\ge 3"), ("(3,\\infty)", "3"), ("23", "2 3"), ("2^{63}", "2^6 3"),
+        ("52_8", "42"), ("1,2", "1,2,3"), ("1000", "10 00"), ("100", "1 000"),
+    ]  # fmt: skip
+    expect(verifier, boxed(accepted), boxed(refused))
+
+
+def test_the_answer_is_taken_from_a_gold_that_is_a_solution(verifier):
+    solution = "We add 2 and 3 to get 5, so the value of $x$ is $\\boxed{5}$."
+    accepted = [
+        ("\\(\\boxed{\\text{C}}\\).", "\\boxed{C}"), (solution, "\\boxed{5}"), ("$\\boxed{\\frac12}$", "\\boxed{0.5}"), ("$5$", "\\boxed{5}"),
+        ("\\[5\\]", "\\boxed{5}"), ("Tom has 3.\n#### 12", "\\boxed{12}"), ("The answer is $5$.", "\\boxed{5}"), ("$5$.", "5"), ("\\(x=5\\)", "\\boxed{5}"),
+    ]  # fmt: skip
+    refused = [(solution, "\\boxed{2}"), (solution, "\\boxed{3}"), (solution, "\\boxed{x}"), ("\\(\\boxed{\\text{C}}\\).", "\\boxed{A}"), ("\\boxed{1} or \\boxed{2}", "\\boxed{2}")]
+    expect(verifier, accepted, refused)

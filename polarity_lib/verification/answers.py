@@ -141,10 +141,12 @@ def _boxes_from_the_end(text):
         budget -= (box.end if box else len(text)) - mark.start()
         if budget < 0:
             return
-        if box is not None and _EMPTY.sub("", box.text) and not _NOT.search(text, max(0, box.start - 40), box.start):
+        is_empty = box is None or not (_EMPTY.sub("", box.text) or _EMPTY_SET.search(box.text))
+        if not is_empty and not _NOT.search(text, max(0, box.start - 40), box.start):
             yield box
 
 
+_EMPTY_SET = re.compile(r"\\\{\s*\\\}")
 _EMPTY = re.compile(r"\\(?:boxed|fbox|quad|qquad|text)(?![a-z])|[\s{}\\$.,;~]")
 _JOINING = "and|or|either|both|maybe|possibly|perhaps|even|else|also|nor|alternatively|versus|vs|as well as|then"
 # Between two boxes of one answer: blanks, delimiters, commas, joining words (also in \text), names with "=".

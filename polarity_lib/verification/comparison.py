@@ -31,6 +31,7 @@ from fractions import Fraction
 
 from .exact import (
     Based,
+    Chain,
     Choice,
     Formula,
     Grid,
@@ -117,6 +118,8 @@ def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
     if isinstance(gold, Choice):
         chosen = answer if isinstance(answer, Choice) else labelled_choice(answer.text)
         return chosen is not None and gold.letter == chosen.letter
+    if isinstance(gold, Chain) or isinstance(answer, Chain):
+        return _chain(gold, answer, formula_equal)
     if isinstance(gold, Named) or isinstance(answer, Named):
         return _named(gold, answer, formula_equal)
     if isinstance(gold, Words) or isinstance(answer, Words):
@@ -126,6 +129,30 @@ def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
     if isinstance(gold, Number) and isinstance(answer, Number):
         return numbers_equal(gold, answer)
     return _structures(gold, answer, formula_equal)
+
+
+def _chain(gold, answer, formula_equal):
+    """A worked-out chain counts by its last side, and only if its sides are equal."""
+    if gold.text == answer.text:
+        return True
+    known = True
+    for node in (gold, answer):
+        if isinstance(node, Chain):
+            steps = _all(_same_side(a, b, formula_equal) for a, b in zip(node.sides, node.sides[1:]))
+            if steps is False:
+                return False
+            known = known and steps
+    last = [node.sides[-1] if isinstance(node, Chain) else node for node in (gold, answer)]
+    return _all([equal(*last, formula_equal), known])
+
+
+def _same_side(left, right, formula_equal):
+    """Sides may be rounded to the digits that are written, as 12/7 = 1.71, and may drop a unit."""
+    if isinstance(left, Number) and isinstance(right, Number):
+        coarse, fine = (left, right) if (left.digits or 10**9) <= (right.digits or 10**9) else (right, left)
+        if coarse.digits and coarse.digits > 1 and abs(coarse.value - fine.value) <= _half_a_unit(coarse.value, coarse.digits):
+            return True
+    return equal(left, right, formula_equal)
 
 
 def _named(gold, answer, formula_equal):

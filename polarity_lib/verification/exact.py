@@ -18,6 +18,7 @@ Conventions, in the order in which a reader may ask about them:
     x=5  f(x)=x+1  x\in[0,1]       a value with a name
 """
 
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -96,12 +97,20 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """A worked-out equation such as 3+2=5: the value of its last side, if all `sides` are equal."""
+
+    sides: tuple
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Formula:
     text: str
     unit: str = ""
 
 
-Node = Number | Based | Choice | Words | Several | Ordered | Grid | Named | Formula
+Node = Number | Based | Choice | Words | Several | Ordered | Grid | Named | Chain | Formula
 
 
 # ------------------------------------------------------------------ one notation for many
@@ -210,6 +219,11 @@ _SIMPLE = [
     (re.compile(r"\\sqrt\s*([0-9]|[a-zA-Z](?![a-zA-Z]))"), r"\\sqrt{\1}"),
     (re.compile(r"\\(?:exp)\s*\{"), "e^{"),
     (re.compile(r"\*\*"), "^"),
+    (re.compile(r"\\[dt]?binom\s*([0-9])\s*([0-9])"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\\varnothing(?![a-z])|\\\{\s*\\\}|\\text\s*\{\s*(?:the )?empty set\s*\}|^(?:the )?empty set$"), r"\\emptyset "),
+    (re.compile(r"^\s*([0-9]{1,3}(?:\s[0-9]{3})+)\s*$"), lambda m: re.sub(r"\s", "", m[1])),
+    (re.compile(r"[,;\s]+$"), ""),
+    (re.compile(r"([_^])\s*([0-9])\s+(?=[0-9])"), r"\1{\2}"),
     (re.compile(r"~"), " "),
 ]
 _THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\\[,;! ]|~|\u2009|\u202f)+(?=\d{3}(?!\d))")
@@ -308,6 +322,35 @@ def _number_value(m):
 _PERCENT = re.compile(
     r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL
 )
+_REPEATING = re.compile(
+    r"([-+]?)\s*([0-9]*)\.([0-9]{0,50})(?:\\overline\s*\{?\s*([0-9]{1,50})\s*\}?|\\dot\s*\{?([0-9])\}?|\(([0-9]{1,50})\))"
+)
+_BINOMIAL = re.compile(
+    r"([-+]?)\s*(?:\\binom\s*\{\s*([0-9]{1,4})\s*\}\s*\{\s*([0-9]{1,4})\s*\}"
+    r"|C\s*\(\s*([0-9]{1,4})\s*,\s*([0-9]{1,4})\s*\)|(?:\{\})?[_^]\s*\{?([0-9]{1,4})\}?\s*C\s*_\s*\{?([0-9]{1,4})\}?)"
+)
+
+
+def _repeating(text):
+    """The exact value of 0.1\\overline{6}, or None."""
+    match = _REPEATING.fullmatch(text)
+    if not match:
+        return None
+    once, again = match[3], match[4] or match[5] or match[6]
+    value = Fraction(int((match[2] or "0") + once), 10 ** len(once))
+    value += Fraction(int(again), (10 ** len(again) - 1) * 10 ** len(once))
+    return -value if match[1] == "-" else value
+
+
+def _binomial(text):
+    """The exact value of \\binom{5}{2} or C(5,2), or None."""
+    match = _BINOMIAL.fullmatch(text)
+    if not match:
+        return None
+    n, k = (int(digits) for digits in match.groups()[1:] if digits)
+    return (-1 if match[1] == "-" else 1) * Fraction(math.comb(n, k))
+
+
 _INTEGER = re.compile(r"[-+]?[0-9]{1,3000}")
 
 
@@ -315,6 +358,9 @@ def read_number(text: str) -> Number | None:
     """The number that `text` (already tidy) writes plainly, with its unit, or None."""
     if _INTEGER.fullmatch(text):
         return Number(Fraction(int(text)), text)
+    special = _repeating(text) or _binomial(text)
+    if special is not None:
+        return Number(special, text)
     match = _NUMBER.match(text)
     if match is None or match.end() == 0:
         return None
@@ -533,6 +579,9 @@ def _number_word(text):
 
 
 def _read_structure(text, depth):
+    either = _either_inequality(text, depth)
+    if either:
+        return either
     text = _SEPARATORS.sub(",", text)
     text = re.sub(r",(?:\s*,)+", ",", text).strip().strip(",").strip()
     parts = split_top(text)
@@ -551,21 +600,120 @@ def _read_structure(text, depth):
     return _read_relation(text, depth) or (_plus_minus(text, depth) if "\\pm" in text else None)
 
 
+_GREEK = re.compile(r"\\(?:alpha|beta|gamma|delta|(?:var)?theta|(?:var)?phi|omega|lambda|mu|sigma|tau|rho|(?:var)?epsilon)(?![a-z])")
+_LETTER = re.compile(r"(?<![a-zA-Z])(?![ei](?![a-zA-Z]))[a-zA-Z]")
+
+
+def has_letters(text: str) -> bool:
+    """Whether a side of an equation holds names of numbers; words, units, functions, pi, e and i are none."""
+    if read_number(text) is not None:
+        return False
+    text = _GREEK.sub(" x ", re.sub(r"\\text\s*\{[^{}]*\}", "", text))
+    return bool(_LETTER.search(re.sub(r"\\[a-zA-Z]+", " ", text)))
+
+
 def _read_relation(text, depth):
-    """A named value, or the last side of a worked-out chain such as 3+2=5; other relations stay formulas."""
-    before, approximately, _after = text.partition("\\approx")
+    """A named value, a worked-out chain such as 3+2=5, an inequality as an interval; other relations stay formulas."""
+    before, approximately, after = text.partition("\\approx")
     if approximately and before.strip() and not re.fullmatch(r"[\sa-zA-Z]*", before):
-        return _read(before.strip().rstrip("="), depth + 1)
+        value, rounded = _read(before.strip().rstrip("="), depth + 1), _read(after.strip(), depth + 1)
+        far = isinstance(value, Number) and isinstance(rounded, Number) and not _about(value.value, rounded.value)
+        return Chain((value, rounded), text) if far else value
     name = _NAME.match(text.replace("\\approx", "="))
-    sides = _RELATION.split(text)
+    name = None if name and _CONSTANT.match(name["name"]) else name
+    signs = _RELATION.findall(text)
+    sides = [side.strip() for side in _RELATION.split(text)]
     if name and name.end() < len(text) + 1 and len(sides) <= 2 and not _RELATION.search(text[name.end() :]):
         rest = text.replace("\\approx", "=")[name.end() :].strip()
-        return Named(re.sub(r"\s|\\text|[{}]", "", name["name"]), _read(rest, depth + 1), text) if rest else None
-    chain = all(sign == "=" for sign in _RELATION.findall(text))
-    worked_out = len(sides) > 2 or (len(sides) == 2 and not re.search(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])", sides[0]))
-    if chain and len(sides) >= 2 and worked_out and sides[-1].strip() and sides[0].strip():
-        return _read(sides[-1].strip(), depth + 1)
-    return None
+        return Named(_name_key(name["name"]), _read(rest, depth + 1), text) if rest else None
+    if len(sides) < 2 or not all(sides):
+        return None
+    if any(sign != "=" for sign in signs):
+        return _read_inequality(sides, signs, text, depth)
+    return _read_chain(sides, name, text, depth)
+
+
+_CONSTANT = re.compile(r"\s*(?:\\pi|\\infty|\\emptyset)(?![a-z])\s*$")
+
+
+def _about(a, b):
+    return abs(a - b) * 20 <= max(abs(a), abs(b))
+
+
+def _name_key(name):
+    return re.sub(r"\s|\\text|[{}]", "", name)
+
+
+_BARE_NAME = re.compile(rf"(?:[a-zA-Z]|\\[a-z]+){_SUBSCRIPT}(?:{_FUNCTION})?")
+
+
+def _read_chain(sides, name, text, depth):
+    """Sides joined by "=". One with letters on its last side is no value, unless it is a name: 5 = x."""
+    named = _name_key(name["name"]) if name and _NAME.match(sides[0] + "=") else None
+    if has_letters(sides[-1]):
+        if not has_letters(sides[0]) and _BARE_NAME.fullmatch(sides[-1]):
+            return Named(_name_key(sides[-1]), _chain_of(sides[:-1], text, depth), text)
+        if named is None:
+            return None
+        return Named(named, _chain_of(sides[1:], text, depth), text)
+    if len(sides) == 2 and has_letters(sides[0]):
+        return None
+    value = _chain_of([side for side in sides if not has_letters(side)], text, depth)
+    return Named(named, value, text) if named and has_letters(sides[0]) else value
+
+
+def _chain_of(sides, text, depth):
+    nodes = tuple(_read(side, depth + 1) for side in sides[:MAX_ITEMS])
+    return nodes[0] if len(nodes) == 1 else Chain(nodes, text)
+
+
+_FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
+
+
+def _read_inequality(sides, signs, text, depth):
+    """x > 3 as the interval (3, oo) named x, -1 < x \\le 2 as (-1, 2]; None where the ends are no plain values."""
+    if len(sides) == 2 and not _BARE_NAME.fullmatch(sides[0]):
+        sides, signs = sides[::-1], [_FLIPPED.get(signs[0], "")]
+    if len(sides) == 3 and signs[0] in (">", "\\ge"):
+        sides, signs = sides[::-1], [_FLIPPED.get(sign, "") for sign in signs[::-1]]
+    if not set(signs) <= set(_FLIPPED) or len(sides) > 3:
+        return None
+    variable, ends = sides[len(sides) - 2], [side for i, side in enumerate(sides) if i != len(sides) - 2]
+    if not _BARE_NAME.fullmatch(variable) or any(has_letters(end) for end in ends):
+        return None
+    if len(sides) == 3:
+        if not set(signs) <= {"<", "\\le"}:
+            return None
+        low, high, brackets = *ends, {"<": "(", "\\le": "["}[signs[0]] + {"<": ")", "\\le": "]"}[signs[1]]
+    elif signs[0] in ("<", "\\le"):
+        low, high, brackets = "-\\infty", ends[0], "(" + {"<": ")", "\\le": "]"}[signs[0]]
+    else:
+        low, high, brackets = ends[0], "\\infty", {">": "(", "\\ge": "["}[signs[0]] + ")"
+    interval = Ordered(brackets, (_read(low, depth + 1), _read(high, depth + 1)), f"{brackets[0]}{low},{high}{brackets[1]}")
+    return Named(_name_key(variable), interval, text)
+
+
+_BUILT = re.compile(r"^([a-zA-Z])(?:\s*\\in\s*(?:\\mathbb\s*\{?\s*R\s*\}?|R))?\s*(?:\||\\mid|:|\\vert)\s*(.*)$", re.DOTALL)
+
+
+def _read_built_set(inner, depth):
+    """The set {x | x > 3} as what its condition says, where that is about x."""
+    match = _BUILT.match(inner)
+    condition = _read(match[2].strip(), depth + 1) if match else None
+    is_set = isinstance(condition, Named) and condition.name == match[1] and isinstance(condition.value, Ordered | Several)
+    return condition.value if is_set else None
+
+
+def _either_inequality(text, depth):
+    """x < -1 or x > 4 as the union of two intervals named x."""
+    pieces = [piece.strip() for piece in re.split(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])", text)]
+    if len(pieces) < 2 or not all(re.search(r"[<>]|\\[lg]e", piece) for piece in pieces):
+        return None
+    nodes = [_read(piece.strip(" ,"), depth + 1) for piece in pieces[:MAX_ITEMS]]
+    if not all(isinstance(node, Named) and isinstance(node.value, Ordered) and node.name == nodes[0].name for node in nodes):
+        return None
+    union = Several(tuple(node.value for node in nodes), "\\cup ".join(node.value.text for node in nodes), "union")
+    return Named(nodes[0].name, union, text)
 
 
 def _several(parts, text, depth):
@@ -602,6 +750,9 @@ def _read_matrix(matrix, text, depth):
 def _read_enclosed(opening, inner, closing, text, depth):
     parts = [part.strip() for part in split_top(inner)]
     if opening == "\\{":
+        built = _read_built_set(inner, depth)
+        if built:
+            return built
         return (
             _several([p for p in parts if p], text, depth)
             if len(parts) > 1 and "|" not in inner and "\\mid" not in inner and "..." not in inner

@@ -13,6 +13,7 @@ duplicates are judged once. A limit that was reached is a label of its own, neve
 """
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -143,12 +144,20 @@ def verify_math(
 def _checked(golds, responses, truncated):
     if isinstance(golds, str) or isinstance(responses, str):
         raise ValueError("golds and responses are sequences of texts; wrap a single text in a list")
-    golds = ["" if gold is None else str(gold) for gold in golds]
+    golds = ["" if gold is None else answer_of_gold(str(gold)) for gold in golds]
     responses = ["" if response is None else str(response) for response in responses]
     truncated = [None] * len(golds) if truncated is None else [bool(flag) for flag in truncated]
     if not len(golds) == len(responses) == len(truncated):
         raise ValueError(f"lengths differ: {len(golds)} golds, {len(responses)} responses, {len(truncated)} truncated")
     return [_encodable(gold) for gold in golds], [_encodable(text) for text in responses], truncated
+
+
+def answer_of_gold(gold: str) -> str:
+    """The answer in a gold that is a whole solution or carries its own box; any other gold as it is."""
+    if re.search(r"\\(?:boxed|fbox)(?![a-z])|(?m:^[ \t]*####)|answer is", gold):
+        found = find_answer(gold).text
+        return gold if found is None else found
+    return gold
 
 
 def _encodable(text):
