@@ -22,7 +22,7 @@ from .answers import MAX_ANSWER_CHARACTERS, find_answer
 from .comparison import compare, too_deep
 from .exact import tidy
 from .verdicts import Verdict
-from .workers import WorkerPool
+from .workers import WorkerPool, remake_after_fork
 
 REMEMBERED = 20_000  # settled pairs of gold and answer; groups repeat their answers
 
@@ -51,6 +51,11 @@ class MathVerifier:
             raise ValueError(f"workers must be at least 1, got {workers}")
         self.pool = WorkerPool(workers or min(8, os.cpu_count() or 1), timeout_s, memory_mb)
         self._settled = OrderedDict()
+        self._lock = threading.Lock()
+        remake_after_fork(self)
+
+    def after_fork(self):
+        """In a forked child: another thread may have held the lock."""
         self._lock = threading.Lock()
 
     def __enter__(self):
@@ -98,6 +103,15 @@ class MathVerifier:
 
 _shared: dict[tuple, MathVerifier] = {}
 _shared_lock = threading.Lock()
+
+
+def _new_shared_lock():
+    global _shared_lock
+    _shared_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_shared_lock)
 
 
 def shared_verifier(timeout_s: float = 5.0, memory_mb: int = 1024, workers: int | None = None) -> MathVerifier:
