@@ -176,3 +176,23 @@ def test_the_answer_is_taken_from_a_gold_that_is_a_solution(verifier):
     ]  # fmt: skip
     refused = [(solution, "\\boxed{2}"), (solution, "\\boxed{3}"), (solution, "\\boxed{x}"), ("\\(\\boxed{\\text{C}}\\).", "\\boxed{A}"), ("\\boxed{1} or \\boxed{2}", "\\boxed{2}")]
     expect(verifier, accepted, refused)
+
+
+def test_texts_that_try_to_pass(verifier):
+    """Short wrong texts written by someone who knows the code; every one that was once accepted stays here."""
+    refused = boxed([
+        ("5", "5\\cdot"), ("5", "5/"), ("5", "5\\ldots"), ("5", "5..."), ("5", "5\\text{ eighteenths}"), ("5", "5\\text{ nths}"), ("5", "5\\text{ logs}"),
+        ("5", "5\\text{ factorials}"), ("5", "5\\text{ negatives}"), ("5", "5\\text{ basis points}"), ("5", "5\\text{ answers wrongness}"),
+        ("5", "5 \\pm 1"), ("5", "\\{5,6\\}"), ("5", "5\\quad 6"), ("5", "5{}6"), ("5", "5\\text{6}"), ("5", "5\\text{ 6}"), ("5", "5-6"), ("5", "5 | 6"),
+        ("5", "6 \\Rightarrow 5"), ("5", "5\\to 6"), ("5", "\\ne 5"), ("5", "\\approx 6"), ("5", "x \\ne 5"), ("5", "5\\sim 6"), ("5", "4.9999999"),
+        ("5", "(5,5)"), ("5", "5,5,6"), ("5", "\\overline{5}"), ("5", "5^\\circ \\text{ or } 6^\\circ"), ("5", "5 \\vee 6"), ("5", "\\text{five or six}"),
+        ("\\frac{1}{2}", "\\frac{2}{1}"), ("\\frac{1}{2}", "0.49999"), ("x+1", "X+1"), ("x+1", "x+1=0"), ("x+1", "x+1>0"), ("x+1", "x+1 = x+2"), ("(1,2)", "(y,x)=(1,2)"),
+        ("(1,2)", "1,2"), ("(1,2)", "(1.2)"), ("2\\sqrt{3}", "\\pm2\\sqrt{3}"), ("2\\sqrt{3}", "2\\sqrt[3]{3}"), ("90^\\circ", "\\pi/2"), ("90^\\circ", "90\\pi"),
+    ]) + [
+        ("5", "\\boxed{6 \\boxed{5}}"), ("5", "\\boxed{5 \\boxed{6}}"), ("5", "- \\boxed{6}\n- \\boxed{5}"), ("5", "1. \\boxed{6} 2. \\boxed{5}"), ("5", "$x \\ne \\boxed{5}$"),
+        ("5", "\\boxed{5} is wrong"), ("5", "$\\boxed{5}$ is not the answer."), ("5", "\\boxed{6}+\\boxed{5}"), ("5", "\\boxed{6} (\\boxed{5})"), ("5", "<answer>5 or 6</answer>"),
+        ("5", "#### 5 or 6"), ("A", "A B"), ("A", "A? No, B."), ("A", "All of A"), ("5", "The answer is 5 (or 6)."), ("5", "5 6"), ("5", "either 5 or 6"),
+        ("5", "\\boxed{5}, where the answer could also be \\boxed{6}"),
+    ]  # fmt: skip
+    accepted = [("5", "\\boxed{\\boxed{5}}"), ("(1,2)", "\\boxed{(x,y)=(1,2)}"), ("5", "\\boxed{5}. It is not difficult.")]
+    expect(verifier, accepted, refused)

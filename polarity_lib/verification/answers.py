@@ -142,7 +142,7 @@ def _boxes_from_the_end(text):
         if budget < 0:
             return
         is_empty = box is None or not (_EMPTY.sub("", box.text) or _EMPTY_SET.search(box.text))
-        if not is_empty and not _NOT.search(text, max(0, box.start - 40), box.start):
+        if not is_empty and not _TAKEN_BACK.match(text, box.end) and not _NOT.search(text, max(0, box.start - 40), box.start):
             yield box
 
 
@@ -151,13 +151,15 @@ _EMPTY = re.compile(r"\\(?:boxed|fbox|quad|qquad|text)(?![a-z])|[\s{}\\$.,;~]")
 _JOINING = "and|or|either|both|maybe|possibly|perhaps|even|else|also|nor|alternatively|versus|vs|as well as|then"
 # Between two boxes of one answer: blanks, delimiters, commas, joining words (also in \text), names with "=".
 _JOINT = re.compile(
-    rf"(?:[\s~$,;.:&/|\\()\[\]{{}}*]|\\(?:quad|qquad|hspace\{{[^{{}}]*\}})(?![a-z])|\\(?:text|mathrm|mbox|textbf)(?=\s*\{{)"
+    rf"(?:[\s~$,;.:&/|+\-]|\d+[.)]|[\\()\[\]{{}}*]|\\(?:quad|qquad|hspace\{{[^{{}}]*\}})(?![a-z])|\\(?:text|mathrm|mbox|textbf)(?=\s*\{{)"
     rf"|\b(?:{_JOINING})\b|\\(?:lor|land|vee|wedge|cup)(?![a-z])"
     rf"|[a-zA-Z](?:_\{{?\w+\}}?)?\s*(?:\([a-z]\)\s*)?=)*",
     re.IGNORECASE,
 )
 _APART = re.compile(r"\n\s*\n")  # a new paragraph, with nothing that joins, begins a new answer
-_NOT = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor)(?:\s+(?:be|equal\s+to|equal))?[\s:$\\(\[{]*$", re.IGNORECASE)
+_NOT = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\\neq?)(?:\s+(?:be|equal\s+to|equal))?[\s:$\\(\[{]*$", re.IGNORECASE)
+
+_TAKEN_BACK = re.compile(r"[\s$\\)\].,*]{0,9}(?:is|would be|was)\s+(?:wrong|incorrect|not|false)\b")
 
 
 def _joined(gap):
@@ -175,6 +177,9 @@ def _last_boxed(text):
         return None
     values, first = [last.text], last
     for box in boxes:
+        if box.end >= last.end and first is last and len(box.text) <= MAX_ANSWER_CHARACTERS:  # a box around the box
+            values, first, last = [re.sub(r"\\(?:boxed|fbox)\s*(?=\{)", "", box.text)], box, box
+            continue
         gap = text[box.end : first.start]
         if box.end > first.start or not _joined(gap):
             break

@@ -161,6 +161,9 @@ def _named(gold, answer, formula_equal):
             return None if formula_equal is same_text else formula_equal(Formula(gold.text), Formula(answer.text))
         return equal(gold.value, answer.value, formula_equal)
     named, other = (gold, answer) if isinstance(gold, Named) else (answer, gold)
+    letters = re.findall("[a-z]", named.name) if named.name.startswith("(") else []
+    if letters != sorted(letters):
+        return False  # (y, x) = (1, 2) is not the point (1, 2)
     if isinstance(other, Formula) and any(sign in other.text for sign in ("=", "<", ">", "\\le", "\\ge")):
         return formula_equal(Formula(gold.text), Formula(answer.text))
     pair = (named.value, other) if named is gold else (other, named.value)

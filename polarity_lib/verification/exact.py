@@ -257,7 +257,7 @@ def _tidy_once(text):
     for pattern, replacement in _SIMPLE:
         text = pattern.sub(replacement, text)
     text = _SINGLE_LETTER_TEXT.sub(r"\1\2", text)
-    return re.sub(r"\s+", " ", text).strip().rstrip(".").rstrip("\\").strip()
+    return re.sub(r"(?<!\.)\.$", "", re.sub(r"\s+", " ", text).strip()).rstrip("\\").strip()
 
 
 _PLAIN_TEXT = re.compile(r"[-+]?[0-9]+(?:/[0-9]+)?|[a-zA-Z]+")
@@ -404,7 +404,7 @@ _LABELLED = re.compile(
 # Behind a choice, what names another one or takes it back: then nothing has been chosen.
 _UNCHOSEN = re.compile(
     r"^\W*(?i:\\text\s*\{\s*)?(?i:and|or|not|nor|but|to)\b|^\s*[,/&|?]|\([A-J]\)|(?<![A-Za-z\\])[A-J][).:](?!\d)"
-    r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$|^(?:\\text)?\W*[A-J]\W*$"
+    r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$|\\text\s*\{\W*[A-J]\W*\}|^(?:\\text)?\W*[A-J]\W*$"
     r"|\b(?i:is)\W+(?i:wrong|incorrect|false|not)\b|n't\b"
 )
 _WORDS = re.compile(r"^[A-Za-z][A-Za-z0-9 .,:;'\"!?\-/&]*$")

@@ -47,10 +47,12 @@ _NO_THING = frozenset(
     fifths sixths sevenths eighths ninths tenths hundredths thousandths millionths hundreds thousands millions billions
     trillions dozens tens scores ones twos threes fours fives sixes sevens eights nines zeros pis cos sins plusminus as
     us its yes modulus radius class across towards sometimes others else mistakes errors multiples powers versus
-    approximates equals exceeds radicals roots
+    approximates equals exceeds radicals roots logs logarithms sines cosines tangents factorials inverses reciprocals doubles
+    triples negatives minuses infinities grosses lots opposites exponents conjugates derivatives integrals complements
     """.split()
 )
 
+_ORDINALS = re.compile(r"(?:teenths|tieths|elevenths|twelfths|nths|dredths|sandths|lionths)$")
 _PIECE = re.compile(r"\s*(?:\\text\s*\{(?P<text>[^{}]*)\}|(?P<word>[A-Za-z]+\.?)|(?P<mark>[/\-()]|\\cdot|\^\s*\{?\s*-?[0-9]\s*\}?))")
 _INSIDE = re.compile(r"\s*(?:(?P<word>[A-Za-z]+\.?)|(?P<mark>[/\-(),]|\^?\s*-?[0-9]|\u00b7))")
 
@@ -84,7 +86,7 @@ def _unit_of(word, in_text):
         return _UNITS.get(word.lower()) if in_text and word in _LETTERS else None
     if word in _UNITS:
         return _UNITS[word]
-    if len(word) > 3 and word.endswith("s") and word not in _NO_THING:
+    if len(word) > 3 and re.search(r"[^sui]s$", word) and word not in _NO_THING and not _ORDINALS.search(word):
         return word[:-1]
     return None
 
@@ -108,6 +110,7 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
                 before = "power"
             elif word == "/":
                 key.append("/")
+            if word in ("/", "-", "\\cdot"):
                 before = "mark"
             continue
         if word in MULTIPLIERS and before is None:
@@ -125,7 +128,7 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
             before = "half" if unit in ("square", "cubic") else "unit"
         else:
             return None
-    return None if before == "half" else (factor, _in_order(key))
+    return None if before in ("half", "mark") else (factor, _in_order(key))
 
 
 def _in_order(key):
