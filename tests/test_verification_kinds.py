@@ -1,7 +1,11 @@
+# ruff: noqa: E501 (tables of texts)
 r"""Kinds of answers that a checker reads wrongly, each kind whole: right texts are accepted, wrong ones never.
 
 A row is (gold, answer): the answer stands in a box, unless the kind is about the text around it.
 """
+
+import re
+from pathlib import Path
 
 import pytest
 
@@ -174,7 +178,13 @@ def test_the_answer_is_taken_from_a_gold_that_is_a_solution(verifier):
         ("\\(\\boxed{\\text{C}}\\).", "\\boxed{C}"), (solution, "\\boxed{5}"), ("$\\boxed{\\frac12}$", "\\boxed{0.5}"), ("$5$", "\\boxed{5}"),
         ("\\[5\\]", "\\boxed{5}"), ("Tom has 3.\n#### 12", "\\boxed{12}"), ("The answer is $5$.", "\\boxed{5}"), ("$5$.", "5"), ("\\(x=5\\)", "\\boxed{5}"),
     ]  # fmt: skip
-    refused = [(solution, "\\boxed{2}"), (solution, "\\boxed{3}"), (solution, "\\boxed{x}"), ("\\(\\boxed{\\text{C}}\\).", "\\boxed{A}"), ("\\boxed{1} or \\boxed{2}", "\\boxed{2}")]
+    refused = [
+        (solution, "\\boxed{2}"),
+        (solution, "\\boxed{3}"),
+        (solution, "\\boxed{x}"),
+        ("\\(\\boxed{\\text{C}}\\).", "\\boxed{A}"),
+        ("\\boxed{1} or \\boxed{2}", "\\boxed{2}"),
+    ]
     expect(verifier, accepted, refused)
 
 
@@ -196,3 +206,14 @@ def test_texts_that_try_to_pass(verifier):
     ]  # fmt: skip
     accepted = [("5", "\\boxed{\\boxed{5}}"), ("(1,2)", "\\boxed{(x,y)=(1,2)}"), ("5", "\\boxed{5}. It is not difficult.")]
     expect(verifier, accepted, refused)
+
+
+CONVENTION = re.compile(r"^\| .*\| `(.+)` \| `(.+)` \| (\w+) \|$", re.MULTILINE)
+
+
+def test_every_example_of_the_conventions_holds(verifier):
+    page = (Path(__file__).parents[1] / "docs" / "verification.md").read_text(encoding="utf-8")
+    rows = CONVENTION.findall(page)
+    found = labels(verifier, [(gold, response) for gold, response, _label in rows])
+    assert len(rows) >= 30
+    assert [row for row in rows if found[row[:2]] != row[2]] == []

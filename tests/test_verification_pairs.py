@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (tables of texts)
 """Ten thousand written pairs: the same value in two notations is accepted, a value that differs in one place never.
 
 What is written is known to be equal or not because it is written from exact values.
@@ -51,7 +52,14 @@ def pair_of_fractions(draw):
 def pair_of_decimals(draw):
     value, places = draw.randint(1, 10**6), draw.randint(1, 4)
     text = f"{value // 10**places}.{value % 10**places:0{places}d}"
-    forms = [text, text + "0", f"\\frac{{{value}}}{{{10**places}}}", f"{value} \\times 10^{{-{places}}}", f"{value}e-{places}", text.lstrip("0") or "0"]
+    forms = [
+        text,
+        text + "0",
+        f"\\frac{{{value}}}{{{10**places}}}",
+        f"{value} \\times 10^{{-{places}}}",
+        f"{value}e-{places}",
+        text.lstrip("0") or "0",
+    ]
     other = f"{(value + 1) // 10**places}.{(value + 1) % 10**places:0{places}d}"
     return forms[0], draw.choice(forms), other if value < 5_000 else f"-{text}"
 
@@ -81,7 +89,12 @@ def pair_of_points(draw):
 
     def form(x, y):
         return draw.choice(
-            [f"({x}, {y})", f"\\left({x},{y}\\right)", f"(x, y) = ({x}, {y})", f"\\begin{{pmatrix}} {x} \\\\ {y} \\end{{pmatrix}}"]
+            [
+                f"({x}, {y})",
+                f"\\left({x},{y}\\right)",
+                f"(x, y) = ({x}, {y})",
+                f"\\begin{{pmatrix}} {x} \\\\ {y} \\end{{pmatrix}}",
+            ]
         )
 
     return form(a, b), form(a, b), draw.choice([form(b, a), form(a, b + 1), f"{a}, {b}", f"({a},{b},{b})"])
@@ -94,7 +107,9 @@ def pair_of_intervals(draw):
     def form(low, high, left, right):
         signs = {"(": "<", "[": "\\le", ")": "<", "]": "\\leq"}
         inequality = f"{low} {signs[left]} x {signs[right]} {high}"
-        return draw.choice([f"{left}{low}, {high}{right}", f"x \\in {left}{low},{high}{right}", inequality, f"\\{{x \\mid {inequality}\\}}"])
+        return draw.choice(
+            [f"{left}{low}, {high}{right}", f"x \\in {left}{low},{high}{right}", inequality, f"\\{{x \\mid {inequality}\\}}"]
+        )
 
     other = draw.choice([
         (low, high, "(" if left == "[" else "[", right), (low, high, left, ")" if right == "]" else "]"), (low, high + 1, left, right)
@@ -118,16 +133,33 @@ def pair_of_choices(draw):
     letter, other = draw.sample("ABCDE", 2)
 
     def form(x):
-        return draw.choice([x, f"({x})", f"\\text{{{x}}}", f"\\text{{({x})}}", f"\\textbf{{({x})}}", f"{x}.", f"({x})\\ 12", f"\\mathrm{{{x}}}"])
+        return draw.choice(
+            [x, f"({x})", f"\\text{{{x}}}", f"\\text{{({x})}}", f"\\textbf{{({x})}}", f"{x}.", f"({x})\\ 12", f"\\mathrm{{{x}}}"]
+        )
 
-    return letter, form(letter), draw.choice([form(other), f"{form(letter)} or {form(other)}", f"\\text{{{letter} or {other}}}", f"{letter}, {other}"])
+    return (
+        letter,
+        form(letter),
+        draw.choice([form(other), f"{form(letter)} or {form(other)}", f"\\text{{{letter} or {other}}}", f"{letter}, {other}"]),
+    )
 
 
 def pair_of_units(draw):
     value = draw.randint(2, 999)
     unit, other = draw.sample(["cm", "m", "kg", "miles", "hours", "dollars"], 2)
-    forms = [f"{value}\\text{{ {unit}}}", f"{value} {unit}" if len(unit) > 1 else f"{value}", f"{value}\\,\\mathrm{{{unit}}}", f"{value}"]
-    wrong = [f"{value}\\text{{ {other}}}", f"{value + 1}\\text{{ {unit}}}", f"{value}\\text{{ million}}", f"{value}\\text{{ or more}}", f"{value}^2"]
+    forms = [
+        f"{value}\\text{{ {unit}}}",
+        f"{value} {unit}" if len(unit) > 1 else f"{value}",
+        f"{value}\\,\\mathrm{{{unit}}}",
+        f"{value}",
+    ]
+    wrong = [
+        f"{value}\\text{{ {other}}}",
+        f"{value + 1}\\text{{ {unit}}}",
+        f"{value}\\text{{ million}}",
+        f"{value}\\text{{ or more}}",
+        f"{value}^2",
+    ]
     return forms[0], draw.choice(forms), draw.choice(wrong)
 
 
@@ -145,15 +177,30 @@ FAST = [
 
 def pair_of_radicals(draw):
     outside, inside = draw.randint(2, 9), draw.choice([2, 3, 5, 6, 7, 10])
-    forms = [f"{outside}\\sqrt{{{inside}}}", f"\\sqrt{{{outside**2 * inside}}}", f"\\sqrt{{{inside}}}\\cdot {outside}", f"\\frac{{{outside * inside}}}{{\\sqrt{{{inside}}}}}"]
-    other = [f"{outside}\\sqrt{{{inside + 1}}}", f"{outside + 1}\\sqrt{{{inside}}}", f"\\sqrt{{{outside * inside}}}", f"-{forms[0]}", f"{math.isqrt(outside**2 * inside)}"]
+    forms = [
+        f"{outside}\\sqrt{{{inside}}}",
+        f"\\sqrt{{{outside**2 * inside}}}",
+        f"\\sqrt{{{inside}}}\\cdot {outside}",
+        f"\\frac{{{outside * inside}}}{{\\sqrt{{{inside}}}}}",
+    ]
+    other = [
+        f"{outside}\\sqrt{{{inside + 1}}}",
+        f"{outside + 1}\\sqrt{{{inside}}}",
+        f"\\sqrt{{{outside * inside}}}",
+        f"-{forms[0]}",
+        f"{math.isqrt(outside**2 * inside)}",
+    ]
     return forms[0], draw.choice(forms), draw.choice(other)
 
 
 def pair_of_powers(draw):
     base, power = draw.randint(2, 9), draw.randint(2, 5)
     forms = [f"{base}^{power}", f"{base}^{{{power}}}", f"{base**power}", f"{base} \\cdot {base}^{{{power - 1}}}"]
-    return forms[0], draw.choice(forms), draw.choice([f"{base}", f"{base}^{{{power + 1}}}", f"{base * power + (base == power == 2)}", f"{power}"])
+    return (
+        forms[0],
+        draw.choice(forms),
+        draw.choice([f"{base}", f"{base}^{{{power + 1}}}", f"{base * power + (base == power == 2)}", f"{power}"]),
+    )
 
 
 def pair_of_multiples_of_pi(draw):
@@ -165,7 +212,11 @@ def pair_of_multiples_of_pi(draw):
 def pair_of_polynomials(draw):
     a, b = draw.randint(2, 9), draw.randint(1, 9)
     forms = [f"(x+{a})(x-{b})", f"x^2 + ({a - b})x - {a * b}", f"(x-{b})(x+{a})", f"-{a * b} + x^2 + {a}x - {b}x"]
-    return forms[0], draw.choice(forms), draw.choice([f"(x+{a})(x+{b})", f"x^2 - {a * b}" if a != b else "x^2", f"(x+{a + 1})(x-{b})", f"(y+{a})(y-{b})"])
+    return (
+        forms[0],
+        draw.choice(forms),
+        draw.choice([f"(x+{a})(x+{b})", f"x^2 - {a * b}" if a != b else "x^2", f"(x+{a + 1})(x-{b})", f"(y+{a})(y-{b})"]),
+    )
 
 
 ALGEBRA = [pair_of_radicals, pair_of_powers, pair_of_multiples_of_pi, pair_of_polynomials]

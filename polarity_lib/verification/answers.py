@@ -52,18 +52,12 @@ _ASSISTANT = re.compile(r"<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*ass
 _END_OF_TURN = re.compile(
     r"<\|(?:im_end|endoftext|eot_id|end_of_text|end_of_solution|im_start)\|>|</s>|<\uff5cend\u2581of\u2581sentence\uff5c>"
 )
-_INVISIBLE = re.compile(
-    r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>\n]*>>"
-)  # the last: calculator marks of GSM8K
+_INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>\n]*>>")  # the last: calculator marks of GSM8K
 
 
 def _without_invisible(text):
     pieces = text.split("<!--")  # by hand: a pattern would search to the end for every opening without a closing
-    text = (
-        pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:])
-        if len(pieces) > 1 and "-->" in text
-        else text
-    )
+    text = pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:]) if len(pieces) > 1 and "-->" in text else text
     return _INVISIBLE.sub(" ", text)
 
 
@@ -205,9 +199,7 @@ _HEDGE = re.compile(
     r"|the (?:final |correct )?answer is|is|:|\*|_|,)+",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(
-    r"(?<![0-9])[.!?](?=\s|$|\*)(?<!p\.m\.)(?<!a\.m\.)|(?<=[0-9])[.!?](?=\s|$|\*)|\n\s*\n|\n(?=\S)"
-)
+_SENTENCE_END = re.compile(r"(?<![0-9])[.!?](?=\s|$|\*)(?<!p\.m\.)(?<!a\.m\.)|(?<=[0-9])[.!?](?=\s|$|\*)|\n\s*\n|\n(?=\S)")
 _ASIDE = re.compile(
     r",?\s+\b(?:because|since|which|where|as|when|by|for|after|so|but|if|I hope|assuming|using|per the|in total)\b.*$"
     r"|,\s+(?=[a-z]{2,}\s+[a-z]{2,}).*$",
@@ -295,14 +287,13 @@ def _concluding_value(text):
                 continue
             if "\\boxed" in sentence:
                 return None  # a box that was no answer, behind "not"
-            return (
-                _last_value(sentence) if _CONCLUDES.search(sentence) and not sentence.rstrip().endswith("?") else None
-            )
+            return _last_value(sentence) if _CONCLUDES.search(sentence) and not sentence.rstrip().endswith("?") else None
     return None
 
 
 _FACTOR = re.compile(
-    r"\s*-?\s*(?:" + "|".join(MULTIPLIERS) + r"|pi|squared|cubed|factorial|halves|thirds|quarters|fourths|fifths)\b", re.IGNORECASE
+    rf"\s*-?\s*(?:{'|'.join(MULTIPLIERS)}|pi|squared|cubed|factorial|halves|thirds|quarters|fourths|fifths)\b",
+    re.IGNORECASE,
 )
 
 
@@ -342,7 +333,11 @@ _DOUBT = re.compile(
     r"|approximately|about|around|over|under|above|below|except|but|and|up to|to)\b|n't|\?",
     re.IGNORECASE,
 )
-_LEAD = re.compile(r"^.*\b(?:is|are|was|be|get|gets|equals?|gives?|have|has|answer|result|solution|so|thus|hence|therefore)\b[\s:]*|^.*:\s", re.IGNORECASE | re.DOTALL)
+_LEAD = re.compile(
+    r"^.*\b(?:is|are|was|be|get|gets|equals?|gives?|have|has|answer|result|solution|so|thus|hence|therefore)\b[\s:]*"
+    r"|^.*:\s",
+    re.IGNORECASE | re.DOTALL,
+)
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[A-Za-z]{3,}")
 
 

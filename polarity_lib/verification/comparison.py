@@ -205,9 +205,7 @@ def _kind(node):
 
 
 def _may_be_a_list(formula):
-    return any(
-        mark in formula.text for mark in ("\\pm", "\\mp", "\\cup", "\\in", "{", "<", ">", "\\le", "\\ge", "\\ne")
-    )
+    return any(mark in formula.text for mark in ("\\pm", "\\mp", "\\cup", "\\in", "{", "<", ">", "\\le", "\\ge", "\\ne"))
 
 
 def _ask(gold, answer, formula_equal):

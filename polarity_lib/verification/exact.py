@@ -174,9 +174,7 @@ _SYMBOLS = {
     "\u201d": '"',
 }
 _VULGAR = {c: unicodedata.normalize("NFKD", c).split("\u2044") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"}
-_UNICODE = re.compile(
-    "|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])"
-)
+_UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -296,9 +294,7 @@ def _decimal(text):
 def _number_value(m):
     """Value and significant digits of a match of `_NUMBER`, or None where it is not a number after all."""
     if m["whole"] or m["whole2"]:
-        whole, top, bottom = (
-            int(m[a] or m[b]) for a, b in (("whole", "whole2"), ("mtop", "mtop2"), ("mbottom", "mbottom2"))
-        )
+        whole, top, bottom = (int(m[a] or m[b]) for a, b in (("whole", "whole2"), ("mtop", "mtop2"), ("mbottom", "mbottom2")))
         return (Fraction(whole) + Fraction(top, bottom), None) if bottom else None
     if m["top"] or m["stop"]:
         top, bottom = _decimal(m["top"] or m["stop"]), _decimal(m["bottom"] or m["sbottom"])
@@ -319,9 +315,7 @@ def _number_value(m):
     return value * Fraction(10) ** power, (len(written) or None) if (m["plain"] or m["decimal"]) else None
 
 
-_PERCENT = re.compile(
-    r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL
-)
+_PERCENT = re.compile(r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL)
 _REPEATING = re.compile(
     r"([-+]?)\s*([0-9]*)\.([0-9]{0,50})(?:\\overline\s*\{?\s*([0-9]{1,50})\s*\}?|\\dot\s*\{?([0-9])\}?|\(([0-9]{1,50})\))"
 )
@@ -566,9 +560,7 @@ def _read_text(text):
         return _number_word(plain)
     clock = re.fullmatch(r"\d{1,2}:\d\d(?:\s*[ap]\.?m\.?)?", plain, re.IGNORECASE)
     has_word = re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{4,}", plain) or plain.lower() in ("yes", "no")
-    if clock or (
-        has_word and "\\" not in plain and _WORDS.match(plain) and not re.search(r"=|\band\b|\bor\b|,", plain)
-    ):
+    if clock or (has_word and "\\" not in plain and _WORDS.match(plain) and not re.search(r"=|\band\b|\bor\b|,", plain)):
         return Words(words_key(plain), text)
     return None
 
@@ -600,7 +592,9 @@ def _read_structure(text, depth):
     return _read_relation(text, depth) or (_plus_minus(text, depth) if "\\pm" in text else None)
 
 
-_GREEK = re.compile(r"\\(?:alpha|beta|gamma|delta|(?:var)?theta|(?:var)?phi|omega|lambda|mu|sigma|tau|rho|(?:var)?epsilon)(?![a-z])")
+_GREEK = re.compile(
+    r"\\(?:alpha|beta|gamma|delta|(?:var)?theta|(?:var)?phi|omega|lambda|mu|sigma|tau|rho|(?:var)?epsilon)(?![a-z])"
+)
 _LETTER = re.compile(r"(?<![a-zA-Z])(?![ei](?![a-zA-Z]))[a-zA-Z]")
 
 
@@ -704,9 +698,14 @@ def _read_built_set(inner, depth):
     return condition.value if is_set else None
 
 
+_OR = re.compile(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])")
+
+
 def _either_inequality(text, depth):
     """x < -1 or x > 4 as the union of two intervals named x."""
-    pieces = [piece.strip() for piece in re.split(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])", text)]
+    pieces = [
+        piece.strip() for piece in re.split(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])", text)
+    ]
     if len(pieces) < 2 or not all(re.search(r"[<>]|\\[lg]e", piece) for piece in pieces):
         return None
     nodes = [_read(piece.strip(" ,"), depth + 1) for piece in pieces[:MAX_ITEMS]]
@@ -730,9 +729,7 @@ def _plus_minus(text, depth):
     """`a \\pm b` stands for two values. With two signs the reading is unclear: left to the formula."""
     if text.count("\\pm") != 1:
         return None
-    return Several(
-        (_read(text.replace("\\pm", "+").lstrip("+ "), depth + 1), _read(text.replace("\\pm", "-"), depth + 1)), text
-    )
+    return Several((_read(text.replace("\\pm", "+").lstrip("+ "), depth + 1), _read(text.replace("\\pm", "-"), depth + 1)), text)
 
 
 def _read_matrix(matrix, text, depth):

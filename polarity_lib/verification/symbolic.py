@@ -94,9 +94,7 @@ def formula_equal(gold: Formula, answer: Formula) -> bool:
     if isinstance(left, sympy.Eq) or isinstance(right, sympy.Eq):
         return False
     return bool(
-        verify(
-            left, right, float_rounding=12, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=None
-        )
+        verify(left, right, float_rounding=12, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=None)
     )
 
 
@@ -163,8 +161,7 @@ def _same_number(left, right, gold, answer):
     if _infinite(a) or _infinite(b) or not (a.is_real and b.is_real):
         return False
     digits = [
-        number.digits if isinstance(number, Number) else None
-        for number in (read_number(gold.text), read_number(answer.text))
+        number.digits if isinstance(number, Number) else None for number in (read_number(gold.text), read_number(answer.text))
     ]
     if digits == [None, None]:
         return False

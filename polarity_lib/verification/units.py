@@ -53,7 +53,9 @@ _NO_THING = frozenset(
 )
 
 _ORDINALS = re.compile(r"(?:teenths|tieths|elevenths|twelfths|nths|dredths|sandths|lionths)$")
-_PIECE = re.compile(r"\s*(?:\\text\s*\{(?P<text>[^{}]*)\}|(?P<word>[A-Za-z]+\.?)|(?P<mark>[/\-()]|\\cdot|\^\s*\{?\s*-?[0-9]\s*\}?))")
+_PIECE = re.compile(
+    r"\s*(?:\\text\s*\{(?P<text>[^{}]*)\}|(?P<word>[A-Za-z]+\.?)|(?P<mark>[/\-()]|\\cdot|\^\s*\{?\s*-?[0-9]\s*\}?))"
+)
 _INSIDE = re.compile(r"\s*(?:(?P<word>[A-Za-z]+\.?)|(?P<mark>[/\-(),]|\^?\s*-?[0-9]|\u00b7))")
 
 
@@ -132,7 +134,7 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
 
 
 def _in_order(key):
-    """"square cm" is "cm 2"; a bare "unit" says nothing."""
+    """ "square cm" is "cm 2"; a bare "unit" says nothing."""
     words, power = [], None
     for word in key:
         if word in ("square", "cubic"):

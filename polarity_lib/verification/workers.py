@@ -179,9 +179,7 @@ class WorkerPool:
                 selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
             while None in results:
                 self._hand_out(tasks, waiting, selector)
-                busy = [
-                    worker.deadline for worker in self._state.workers if not worker.ready or worker.task is not None
-                ]
+                busy = [worker.deadline for worker in self._state.workers if not worker.ready or worker.task is not None]
                 nearest = min(busy, default=0.0)
                 for key, _events in selector.select(max(0.0, nearest - time.monotonic())):
                     self._receive(key.data, results, selector)
