@@ -1,9 +1,8 @@
 r"""Which words behind a number are a unit, and which change its value.
 
 A word that is neither is no unit, and then the text is no number: `5 \text{ or more}`
-is not 5, `2 \text{ pi}` is not 2. The names of physical units are those of the SI brochure
-(9th edition, tables 2 to 8) and of NIST SP 811 (appendix B); names of money and of counted
-things are ours. Nothing is ever converted.
+is not 5, `2 \text{ pi}` is not 2. The list of units is ours, written by hand and checked against no
+registry; a plural noun counts as the name of counted things. Nothing is ever converted.
 """
 
 import re
