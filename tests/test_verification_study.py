@@ -71,11 +71,11 @@ def test_a_cut_right_answer_hurts_when_counted_as_wrong_and_psr_keeps_its_direct
     assert mean["NSR", "counted as wrong"] != pytest.approx(mean["NSR", "left out"], abs=1e-6)
 
 
-def test_the_awkward_table_under_three_checkers():
+def test_the_awkward_table_under_two_checkers():
     table = study.awkward_table(ROOT / "tests" / "data" / "awkward_answers.csv")
     table = table[table["kind"].isin(["tolerance", "base", "thinking"])]
     with MathVerifier(timeout_s=5.0, workers=1) as verifier:
-        judged = study.three_checkers(table, verifier)
+        judged = study.two_checkers(table, verifier)
     by_kind, errors = study.right_by_kind(judged), study.false_verdicts(judged)
     assert (by_kind["ours"] == 1.0).all() and errors.loc["ours", "wrongly accepted"] == 0
     assert errors.loc["Math-Verify alone", "wrongly accepted"] >= 5, "tiny numbers, bases, boxes in the thinking"

@@ -136,3 +136,153 @@ def test_leaving_the_context_ends_the_processes():
         verifier.verify(["(x+1)^2"], ["\\boxed{x^2+2x+1}"])
         process = verifier.pool._state.workers[0].process
     assert process.poll() is not None
+
+
+# ------------------------------------------------------------------ what a host may do
+
+
+def _in_a_fork(action):
+    """Run `action` in a forked child; its exit status, or a failure when it hangs for 60 seconds."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if action() else 1)
+        finally:
+            os._exit(2)
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("the forked child hangs")
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_while_another_thread_verifies_does_not_hang_and_leaves_the_parent_unharmed():
+    with MathVerifier(timeout_s=2.0, workers=1) as verifier:
+        verifier.verify(["(x+1)^2"], ["\\boxed{x^2+2x+1}"])
+        pool, found = verifier.pool, []
+        thread = threading.Thread(target=lambda: found.append(pool.run([ENDLESS, EASY])))
+        thread.start()
+        time.sleep(0.3)
+        with verifier._lock:  # the worst moment
+            right = _in_a_fork(lambda: verifier.verify(["(x+2)^2"], ["\\boxed{x^2+4x+4}"])[0].is_correct)
+        thread.join()
+        assert right == 0
+        assert found == [[{"limit": "took longer than 2 s"}, {"result": True}]]
+
+
+def test_a_worker_killed_while_it_starts_is_replaced():
+    fresh = WorkerPool(workers=1, timeout_s=2.0, memory_mb=768)
+    start, started = fresh._start, []
+
+    def killed_at_first():
+        started.append(start())
+        if len(started) == 1:
+            started[0].process.kill()
+        return started[-1]
+
+    fresh._start = killed_at_first
+    assert fresh.run([EASY]) == [{"result": True}] and len(started) == 2
+    fresh.close()
+
+
+def _signal_when_busy(pool, number, times):
+    """Send a signal to the busy worker, the first `times` workers that are seen."""
+
+    def send():
+        seen = set()
+        limit = time.monotonic() + 60
+        while len(seen) < times and time.monotonic() < limit:
+            for worker in list(pool._state.workers):
+                if worker.task is not None and worker.process.pid not in seen:
+                    seen.add(worker.process.pid)
+                    worker.process.send_signal(number)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+def test_the_task_of_a_killed_worker_is_tried_once_more_then_lost_with_the_cause():
+    fresh = WorkerPool(workers=1, timeout_s=2.0, memory_mb=768)
+    fresh.run([EASY])
+    once = _signal_when_busy(fresh, signal.SIGKILL, times=1)
+    assert fresh.run([ENDLESS, EASY]) == [{"limit": "took longer than 2 s"}, {"result": True}]
+    once.join()
+    twice = _signal_when_busy(fresh, signal.SIGKILL, times=2)
+    replies = fresh.run([ENDLESS, EASY])
+    twice.join()
+    assert replies == [{"limit": "lost: the checking process was ended by SIGKILL, 2 times"}, {"result": True}]
+    fresh.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the state of a process is read from /proc")
+def test_a_stopped_worker_is_noticed_within_twice_the_limit():
+    fresh = WorkerPool(workers=1, timeout_s=2.0, memory_mb=768)
+    fresh.run([EASY])
+    pid = fresh._state.workers[0].process.pid
+    thread = _signal_when_busy(fresh, signal.SIGSTOP, times=1)
+    clock, gone = time.monotonic(), []
+    watcher = threading.Thread(target=lambda: gone.append(_when_gone(pid, clock)))
+    watcher.start()
+    replies = fresh.run([ENDLESS, EASY])
+    thread.join(), watcher.join()
+    assert gone[0] < 2 * 2.0
+    assert replies == [{"limit": "took longer than 2 s"}, {"result": True}]
+    fresh.close()
+
+
+def _when_gone(pid, clock):
+    while time.monotonic() - clock < 60:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.02)
+    return time.monotonic() - clock
+
+
+CHILD = """
+import multiprocessing
+from polarity_lib.verification import verify_math
+
+def judge(_):
+    return verify_math(["(x+1)^2"], ["\\\\boxed{x^2+2x+1}"])[0].label
+
+if __name__ == "__main__":
+    print(judge(0))
+    for method in ("spawn", "fork"):
+        with multiprocessing.get_context(method).Pool(1) as children:
+            print(children.map(judge, [0]))
+"""
+
+
+def test_children_by_spawn_and_by_fork_verify_as_their_parent(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(CHILD)
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout.split() == ["correct", "['correct']", "['correct']"], done.stderr
+
+
+def test_an_interpreter_that_exits_in_the_middle_leaves_no_process(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, threading, time\n"
+        "from polarity_lib.verification.workers import WorkerPool\n"
+        "pool = WorkerPool(workers=1, timeout_s=30.0, memory_mb=768)\n"
+        "pool.run([{'judge': 'first', 'gold': 'x+1', 'answer': '1+x'}])\n"
+        "print(pool._state.workers[0].process.pid, flush=True)\n"
+        "task = {'judge': 'first', 'gold': '5', 'answer': '((9!)!)!'}\n"
+        "threading.Thread(target=pool.run, args=([task],), daemon=True).start()\n"
+        "time.sleep(0.5)\n"
+    )
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert _when_gone(int(done.stdout), time.monotonic()) < 5

@@ -5,9 +5,10 @@
     second_worlds.py  an independent second checker for them
     mathematics.py    real mathematics: the entry
       answers.py        which text of a response is its final answer
+      units.py          which words behind a number are a unit
       exact.py          reading an answer exactly; comparison.py: what equals what
       symbolic.py       formulas, by Math-Verify and sympy; workers.py: the guarded processes they run in
-    second_opinion.py a second checker, and where the two differ
+    second_opinion.py Math-Verify alone as a witness, and where the two differ
     steps_text.py     cutting a reasoning text into steps, exactly
     study.py          the tables behind notebook 03
 

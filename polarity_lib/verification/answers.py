@@ -10,8 +10,9 @@ all the same. These are the rules, in the order in which they act:
    model writes on after its answer without ending the turn still counts: the last answer given wins.
 3. What a reader cannot see is not an answer: `\phantom{...}`, comments.
 4. The last box that is not empty wins (`\boxed`, `\fbox`, `<answer>`, a line
-   starting with `####`). Boxes joined by "and", "or" or a comma
+   starting with `####`). Boxes joined by blanks, commas, "and", "or", names with "="
    are one answer with several values, so a hedge is not accepted for one of its halves.
+   A box behind "not" is no answer.
 5. A sentence after the last box that says "the correct answer is ..." (or
    "final", "corrected") and gives a value replaces it.
 6. Without a box: the last "the answer is ...", "Answer: ...", "A: ...".
@@ -25,6 +26,8 @@ on after its value. Otherwise it has no final answer.
 
 import re
 from dataclasses import dataclass
+
+from .units import MULTIPLIERS, read_unit
 
 # Only the end of a very long response is looked at; recorded responses stay below a third of this.
 MAX_CHARACTERS = 100_000
@@ -49,18 +52,12 @@ _ASSISTANT = re.compile(r"<\|im_start\|>\s*assistant|<\|start_header_id\|>\s*ass
 _END_OF_TURN = re.compile(
     r"<\|(?:im_end|endoftext|eot_id|end_of_text|end_of_solution|im_start)\|>|</s>|<\uff5cend\u2581of\u2581sentence\uff5c>"
 )
-_INVISIBLE = re.compile(
-    r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>\n]*>>"
-)  # the last: calculator marks of GSM8K
+_INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>\n]*>>")  # the last: calculator marks of GSM8K
 
 
 def _without_invisible(text):
     pieces = text.split("<!--")  # by hand: a pattern would search to the end for every opening without a closing
-    text = (
-        pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:])
-        if len(pieces) > 1 and "-->" in text
-        else text
-    )
+    text = pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:]) if len(pieces) > 1 and "-->" in text else text
     return _INVISIBLE.sub(" ", text)
 
 
@@ -138,14 +135,32 @@ def _boxes_from_the_end(text):
         budget -= (box.end if box else len(text)) - mark.start()
         if budget < 0:
             return
-        if box is not None and _EMPTY.sub("", box.text):
+        is_empty = box is None or not (_EMPTY.sub("", box.text) or _EMPTY_SET.search(box.text))
+        if not is_empty and not _TAKEN_BACK.match(text, box.end) and not _NOT.search(text, max(0, box.start - 40), box.start):
             yield box
 
 
+_EMPTY_SET = re.compile(r"\\\{\s*\\\}")
 _EMPTY = re.compile(r"\\(?:boxed|fbox|quad|qquad|text)(?![a-z])|[\s{}\\$.,;~]")
+_JOINING = "and|or|either|both|maybe|possibly|perhaps|even|else|also|nor|alternatively|versus|vs|as well as|then"
+# Between two boxes of one answer: blanks, delimiters, commas, joining words (also in \text), names with "=".
 _JOINT = re.compile(
-    r"^[\s$\\()\[\]]*(?:,|;|\band\b|\bor\b|\\text\s*\{\s*(?:and|or)\s*\})[\s$\\()\[\],]*(?:and|or)?[\s$]*(?:[a-zA-Z]\w?\s*=\s*)?[\s$]*$"
+    rf"(?:[\s~$,;.:&/|+\-]|\d+[.)]|[\\()\[\]{{}}*]|\\(?:quad|qquad|hspace\{{[^{{}}]*\}})(?![a-z])|\\(?:text|mathrm|mbox|textbf)(?=\s*\{{)"
+    rf"|\b(?:{_JOINING})\b|\\(?:lor|land|vee|wedge|cup)(?![a-z])"
+    rf"|[a-zA-Z](?:_\{{?\w+\}}?)?\s*(?:\([a-z]\)\s*)?=)*",
+    re.IGNORECASE,
 )
+_APART = re.compile(r"\n\s*\n")  # a new paragraph, with nothing that joins, begins a new answer
+_NOT = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\\neq?)(?:\s+(?:be|equal\s+to|equal))?[\s:$\\(\[{]*$", re.IGNORECASE)
+
+_TAKEN_BACK = re.compile(r"[\s$\\)\].,*]{0,9}(?:is|would be|was)\s+(?:wrong|incorrect|not|false)\b")
+
+
+def _joined(gap):
+    """Whether the text between two boxes makes them one answer."""
+    if len(gap) > 120 or not _JOINT.fullmatch(gap):
+        return False
+    return not _APART.search(gap) or bool(re.search(rf"[,;]|\b(?:{_JOINING})\b", gap, re.IGNORECASE))
 
 
 def _last_boxed(text):
@@ -156,8 +171,11 @@ def _last_boxed(text):
         return None
     values, first = [last.text], last
     for box in boxes:
+        if box.end >= last.end and first is last and len(box.text) <= MAX_ANSWER_CHARACTERS:  # a box around the box
+            values, first, last = [re.sub(r"\\(?:boxed|fbox)\s*(?=\{)", "", box.text)], box, box
+            continue
         gap = text[box.end : first.start]
-        if box.end > first.start or len(gap) > 40 or not _JOINT.match(gap):
+        if box.end > first.start or not _joined(gap):
             break
         first = box
         if box.text.strip() not in (value.strip() for value in values):
@@ -181,9 +199,7 @@ _HEDGE = re.compile(
     r"|the (?:final |correct )?answer is|is|:|\*|_|,)+",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(
-    r"(?<![0-9])[.!?](?=\s|$|\*)(?<!p\.m\.)(?<!a\.m\.)|(?<=[0-9])[.!?](?=\s|$|\*)|\n\s*\n|\n(?=\S)"
-)
+_SENTENCE_END = re.compile(r"(?<![0-9])[.!?](?=\s|$|\*)(?<!p\.m\.)(?<!a\.m\.)|(?<=[0-9])[.!?](?=\s|$|\*)|\n\s*\n|\n(?=\S)")
 _ASIDE = re.compile(
     r",?\s+\b(?:because|since|which|where|as|when|by|for|after|so|but|if|I hope|assuming|using|per the|in total)\b.*$"
     r"|,\s+(?=[a-z]{2,}\s+[a-z]{2,}).*$",
@@ -213,6 +229,8 @@ def _clause(text, start):
 def _value_of_clause(clause):
     """The value a clause names: its one mathematical span, or its words without delimiters and asides."""
     clause = _HEDGE.sub("", clause).strip().strip("*_`\"' ")
+    if re.match(r"(?:not|never|n't|neither|nor)\b", clause, re.IGNORECASE):
+        return ""
     spans = [match for match in _MATH_SPAN.finditer(clause.replace("\\$", "\\DOLLAR"))]
     if len(spans) == 1 and not re.match(r"[\w.]", clause):
         inside = next(part for part in spans[0].groups() if part is not None)
@@ -267,39 +285,92 @@ def _concluding_value(text):
         for sentence in reversed(sentences):
             if not re.search(r"\d|\$|\\\(", sentence):
                 continue
-            return (
-                _last_value(sentence) if _CONCLUDES.search(sentence) and not sentence.rstrip().endswith("?") else None
-            )
+            if "\\boxed" in sentence:
+                return None  # a box that was no answer, behind "not"
+            return _last_value(sentence) if _CONCLUDES.search(sentence) and not sentence.rstrip().endswith("?") else None
     return None
+
+
+_FACTOR = re.compile(
+    rf"\s*-?\s*(?:{'|'.join(MULTIPLIERS)}|pi|squared|cubed|factorial|halves|thirds|quarters|fourths|fifths)\b",
+    re.IGNORECASE,
+)
+
+
+_GOES_ON = re.compile(r"\s*[\^_*+/<>\\]|\s*!(?=\S)|[a-zA-Z(\[{]|\s+-\s|:\d|\s*=\s*[^\s$]")
+_BEGAN_BEFORE = re.compile(r"[\^_*+/<>\u00d7]\s*$|[a-zA-Z\\]$|\\[a-z]+\s*$")
+
+
+def _free_numbers(text):
+    """Numbers that stand alone in prose, with a factor behind them; None for one inside a formula (12x) or behind "not"."""
+    found = []
+    for match in _NUMBER.finditer(text):
+        if not match.group().strip():
+            continue
+        factor = _FACTOR.match(text, match.end())
+        number = match.group() + (factor.group() if factor else "")
+        before = text[: match.end() - len(match.group().lstrip())]
+        after = text[match.start() + len(number) :]
+        inside = _GOES_ON.match(after) or _BEGAN_BEFORE.search(before)
+        found.append(None if inside or _NOT.search(before) else number.strip())
+    return found
 
 
 def _last_value(sentence):
     spans = list(_MATH_SPAN.finditer(sentence))
     tail = sentence[spans[-1].end() :] if spans else sentence
-    numbers = [n for n in _NUMBER.finditer(tail) if n.group().strip()]
+    numbers = _free_numbers(tail)
     if numbers:
-        return numbers[-1].group().strip()
-    if not spans:
+        return numbers[-1]
+    if not spans or _NOT.search(sentence[: spans[-1].start()]):
         return None
     inside = next(part for part in spans[-1].groups() if part is not None)
     return re.split(r"(?<![<>!\\])=|\\approx|\\implies", inside)[-1].strip().rstrip(".")
 
 
+_DOUBT = re.compile(
+    r"\b(?:not|never|or|nor|maybe|perhaps|possibly|wrong|incorrect|false|cannot|unless|if|between|either|neither|than|least|most"
+    r"|approximately|about|around|over|under|above|below|except|but|and|up to|to)\b|n't|\?",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"^.*\b(?:is|are|was|be|get|gets|equals?|gives?|have|has|answer|result|solution|so|thus|hence|therefore)\b[\s:]*"
+    r"|^.*:\s",
+    re.IGNORECASE | re.DOTALL,
+)
+_PROSE = re.compile(r"(?<![\\a-zA-Z])[A-Za-z]{3,}")
+
+
 def _one_line(text):
-    """A response that is one short line without prose is its own answer."""
+    """A response that is one short line is its own answer; prose around one value yields the value."""
     line = text.strip()
-    if (
-        not line
-        or "\n" in line
-        or len(line) > 200
-        or len(re.findall(r"[A-Za-z]{3,}", re.sub(r"\\[a-zA-Z]+", "", line))) > 2
-    ):
+    if not line or "\n" in line or len(line) > 200 or not re.search(r"\w", line):
         return None
-    if re.search(r"\\(?:boxed|fbox)", line) or not re.search(r"\w", line):
+    if re.search(r"\\(?:boxed|fbox)", line):
         return None
-    if len(line.split()) > 3 and not re.search(r"[0-9\\]", line):
+    plain = _DELIMITERS.sub(" ", line).strip().rstrip(".").strip()
+    words = _PROSE.findall(re.sub(r"\\text\s*\{[^{}]*\}", "", plain))
+    if len(words) > 1 or (words and re.search(r"[0-9\\]", plain)):
+        return _only_value(line)
+    plain = plain.lstrip("= ")
+    return plain if len(line.split()) <= 3 or re.search(r"[0-9\\]", line) else None
+
+
+def _only_value(line):
+    """The value in a line of prose, where there is exactly one and nothing doubts it."""
+    if _DOUBT.search(re.sub(r"\\[a-zA-Z]+", "", line)):
         return None
-    return _DELIMITERS.sub(" ", line).strip().rstrip(".").strip() or None
+    spans = list(_MATH_SPAN.finditer(line))
+    around = _MATH_SPAN.sub(" ", line)
+    if spans:
+        inside = next(part for part in spans[0].groups() if part is not None)
+        return inside.strip().rstrip(".") if len(spans) == 1 and not re.search(r"\d", around) else None
+    tail = _DELIMITERS.sub(" ", _LEAD.sub("", line)).strip(" .*")
+    words = re.match(r"[-+]?[\d.,/]+(?=\s*[a-zA-Z])", tail)
+    if re.search(r"[0-9\\]", tail) and (not _PROSE.search(tail) or words and read_unit(tail[words.end() :])):
+        return tail if not re.search(r"\d", line[: line.rindex(tail)]) else None
+    numbers = _free_numbers(line)
+    return numbers[0] if len(numbers) == 1 and "\\" not in line else None
 
 
 # ------------------------------------------------------------------ the rule
@@ -314,7 +385,7 @@ def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
     """
     if "\\boxed{" in response and len(response) < 400:
         plain = _PLAIN.search(response)
-        if plain and plain[1].strip(" .,;~$"):
+        if plain and plain[1].strip(" .,;~$") and not _NOT.search(response[: response.index("\\boxed")]):
             return FinalAnswer(plain[1].strip(), "the last box")
     text, open_thinking = visible_part(response)
     text = _without_invisible(text[-MAX_CHARACTERS:])

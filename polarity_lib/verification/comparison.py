@@ -31,6 +31,7 @@ from fractions import Fraction
 
 from .exact import (
     Based,
+    Chain,
     Choice,
     Formula,
     Grid,
@@ -42,6 +43,7 @@ from .exact import (
     Several,
     Words,
     as_list,
+    labelled_choice,
     number_alone,
     read,
     words_key,
@@ -114,7 +116,10 @@ def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
             return equal(gold, answer.content, formula_equal)
         return True if words_key(gold.text) == words_key(answer.text) else False
     if isinstance(gold, Choice):
-        return isinstance(answer, Choice) and gold.letter == answer.letter
+        chosen = answer if isinstance(answer, Choice) else labelled_choice(answer.text)
+        return chosen is not None and gold.letter == chosen.letter
+    if isinstance(gold, Chain) or isinstance(answer, Chain):
+        return _chain(gold, answer, formula_equal)
     if isinstance(gold, Named) or isinstance(answer, Named):
         return _named(gold, answer, formula_equal)
     if isinstance(gold, Words) or isinstance(answer, Words):
@@ -126,12 +131,39 @@ def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
     return _structures(gold, answer, formula_equal)
 
 
+def _chain(gold, answer, formula_equal):
+    """A worked-out chain counts by its last side, and only if its sides are equal."""
+    if gold.text == answer.text:
+        return True
+    known = True
+    for node in (gold, answer):
+        if isinstance(node, Chain):
+            steps = _all(_same_side(a, b, formula_equal) for a, b in zip(node.sides, node.sides[1:]))
+            if steps is False:
+                return False
+            known = known and steps
+    last = [node.sides[-1] if isinstance(node, Chain) else node for node in (gold, answer)]
+    return _all([equal(*last, formula_equal), known])
+
+
+def _same_side(left, right, formula_equal):
+    """Sides may be rounded to the digits that are written, as 12/7 = 1.71, and may drop a unit."""
+    if isinstance(left, Number) and isinstance(right, Number):
+        coarse, fine = (left, right) if (left.digits or 10**9) <= (right.digits or 10**9) else (right, left)
+        if coarse.digits and coarse.digits > 1 and abs(coarse.value - fine.value) <= _half_a_unit(coarse.value, coarse.digits):
+            return True
+    return equal(left, right, formula_equal)
+
+
 def _named(gold, answer, formula_equal):
     if isinstance(gold, Named) and isinstance(answer, Named):
         if gold.name != answer.name:
             return None if formula_equal is same_text else formula_equal(Formula(gold.text), Formula(answer.text))
         return equal(gold.value, answer.value, formula_equal)
     named, other = (gold, answer) if isinstance(gold, Named) else (answer, gold)
+    letters = re.findall("[a-z]", named.name) if named.name.startswith("(") else []
+    if letters != sorted(letters):
+        return False  # (y, x) = (1, 2) is not the point (1, 2)
     if isinstance(other, Formula) and any(sign in other.text for sign in ("=", "<", ">", "\\le", "\\ge")):
         return formula_equal(Formula(gold.text), Formula(answer.text))
     pair = (named.value, other) if named is gold else (other, named.value)
@@ -173,9 +205,7 @@ def _kind(node):
 
 
 def _may_be_a_list(formula):
-    return any(
-        mark in formula.text for mark in ("\\pm", "\\mp", "\\cup", "\\in", "{", "<", ">", "\\le", "\\ge", "\\ne")
-    )
+    return any(mark in formula.text for mark in ("\\pm", "\\mp", "\\cup", "\\in", "{", "<", ">", "\\le", "\\ge", "\\ne"))
 
 
 def _ask(gold, answer, formula_equal):

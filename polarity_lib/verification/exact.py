@@ -18,11 +18,14 @@ Conventions, in the order in which a reader may ask about them:
     x=5  f(x)=x+1  x\in[0,1]       a value with a name
 """
 
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+
+from .units import read_unit
 
 MAX_DIGITS = 4_000  # of a number that is read exactly; Python itself refuses longer ones
 MAX_DEPTH = 30  # of brackets within brackets
@@ -94,12 +97,20 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """A worked-out equation such as 3+2=5: the value of its last side, if all `sides` are equal."""
+
+    sides: tuple
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Formula:
     text: str
     unit: str = ""
 
 
-Node = Number | Based | Choice | Words | Several | Ordered | Grid | Named | Formula
+Node = Number | Based | Choice | Words | Several | Ordered | Grid | Named | Chain | Formula
 
 
 # ------------------------------------------------------------------ one notation for many
@@ -163,9 +174,7 @@ _SYMBOLS = {
     "\u201d": '"',
 }
 _VULGAR = {c: unicodedata.normalize("NFKD", c).split("\u2044") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"}
-_UNICODE = re.compile(
-    "|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])"
-)
+_UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -208,6 +217,11 @@ _SIMPLE = [
     (re.compile(r"\\sqrt\s*([0-9]|[a-zA-Z](?![a-zA-Z]))"), r"\\sqrt{\1}"),
     (re.compile(r"\\(?:exp)\s*\{"), "e^{"),
     (re.compile(r"\*\*"), "^"),
+    (re.compile(r"\\[dt]?binom\s*([0-9])\s*([0-9])"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\\varnothing(?![a-z])|\\\{\s*\\\}|\\text\s*\{\s*(?:the )?empty set\s*\}|^(?:the )?empty set$"), r"\\emptyset "),
+    (re.compile(r"^\s*([0-9]{1,3}(?:\s[0-9]{3})+)\s*$"), lambda m: re.sub(r"\s", "", m[1])),
+    (re.compile(r"[,;\s]+$"), ""),
+    (re.compile(r"([_^])\s*([0-9])\s+(?=[0-9])"), r"\1{\2}"),
     (re.compile(r"~"), " "),
 ]
 _THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\\[,;! ]|~|\u2009|\u202f)+(?=\d{3}(?!\d))")
@@ -241,7 +255,7 @@ def _tidy_once(text):
     for pattern, replacement in _SIMPLE:
         text = pattern.sub(replacement, text)
     text = _SINGLE_LETTER_TEXT.sub(r"\1\2", text)
-    return re.sub(r"\s+", " ", text).strip().rstrip(".").rstrip("\\").strip()
+    return re.sub(r"(?<!\.)\.$", "", re.sub(r"\s+", " ", text).strip()).rstrip("\\").strip()
 
 
 _PLAIN_TEXT = re.compile(r"[-+]?[0-9]+(?:/[0-9]+)?|[a-zA-Z]+")
@@ -280,9 +294,7 @@ def _decimal(text):
 def _number_value(m):
     """Value and significant digits of a match of `_NUMBER`, or None where it is not a number after all."""
     if m["whole"] or m["whole2"]:
-        whole, top, bottom = (
-            int(m[a] or m[b]) for a, b in (("whole", "whole2"), ("mtop", "mtop2"), ("mbottom", "mbottom2"))
-        )
+        whole, top, bottom = (int(m[a] or m[b]) for a, b in (("whole", "whole2"), ("mtop", "mtop2"), ("mbottom", "mbottom2")))
         return (Fraction(whole) + Fraction(top, bottom), None) if bottom else None
     if m["top"] or m["stop"]:
         top, bottom = _decimal(m["top"] or m["stop"]), _decimal(m["bottom"] or m["sbottom"])
@@ -303,56 +315,34 @@ def _number_value(m):
     return value * Fraction(10) ** power, (len(written) or None) if (m["plain"] or m["decimal"]) else None
 
 
-_UNIT_WORD = (
-    r"(?:degrees?|deg|radians?|rad|percent|square|sq\.?|cubic|cu\.?|units?|per|cents?|dollars?|usd|euros?|pounds?|"
-    r"mm|cm|km|kg|mg|ml|mi|ft|yd|in|hz|khz|mhz|ghz|ev|kev|mev|kj|pa|kpa|mol|lbs?|oz|mph|"
-    r"inch(?:es)?|feet|foot|yards?|miles?|met(?:er|re)s?|centimet(?:er|re)s?|millimet(?:er|re)s?|kilomet(?:er|re)s?|"
-    r"grams?|kilograms?|lit(?:er|re)s?|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|[a-zA-Z]{3,})"
+_PERCENT = re.compile(r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL)
+_REPEATING = re.compile(
+    r"([-+]?)\s*([0-9]*)\.([0-9]{0,50})(?:\\overline\s*\{?\s*([0-9]{1,50})\s*\}?|\\dot\s*\{?([0-9])\}?|\(([0-9]{1,50})\))"
 )
-_UNIT = re.compile(
-    rf"^(?:\s*(?:\\text\s*\{{[^{{}}]*\}}|(?<![a-zA-Z\\]){_UNIT_WORD}(?![a-zA-Z])|[/\-]|\\cdot(?=\s*\\text)|\^\s*\{{?\s*-?[0-9](?:\s*\}})?|\((?=\s*[a-z])|\)))+\s*$"
+_BINOMIAL = re.compile(
+    r"([-+]?)\s*(?:\\binom\s*\{\s*([0-9]{1,4})\s*\}\s*\{\s*([0-9]{1,4})\s*\}"
+    r"|C\s*\(\s*([0-9]{1,4})\s*,\s*([0-9]{1,4})\s*\)|(?:\{\})?[_^]\s*\{?([0-9]{1,4})\}?\s*C\s*_\s*\{?([0-9]{1,4})\}?)"
 )
-_PERCENT = re.compile(
-    r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL
-)
-_SYNONYMS = [
-    (r"\\text|[{}$()\s^.\\]", " "),
-    (r"\bsq(?:uare)?\b", "square"),
-    (r"\bcu(?:bic)?\b", "cubic"),
-    (r"\bunits?\b", ""),
-    (r"\bcent(?:i)?met(?:er|re)s?\b", "cm"),
-    (r"\bmillimet(?:er|re)s?\b", "mm"),
-    (r"\bkilomet(?:er|re)s?\b", "km"),
-    (r"\bmet(?:er|re)s?\b", "m"),
-    (r"\b(?:inch(?:es)?)\b", "in"),
-    (r"\b(?:feet|foot)\b", "ft"),
-    (r"\byards?\b", "yd"),
-    (r"\bmiles?\b", "mi"),
-    (r"\bkilograms?\b", "kg"),
-    (r"\bgrams?\b", "g"),
-    (r"\blit(?:er|re)s?\b", "l"),
-    (r"\b(?:seconds?|secs?)\b", "s"),
-    (r"\b(?:minutes?|mins?)\b", "min"),
-    (r"\b(?:hours?|hrs?)\b", "h"),
-    (r"\b(?:dollars?|usd)\b", "dollar"),
-    (r"\bdeg(?:rees?)?\b", "degree"),
-    (r"\brad(?:ians?)?\b", "rad"),
-    (r"\bper\b", "/"),
-    (r"\bsquare\s+(\w+)", r"\1 2"),
-    (r"\bcubic\s+(\w+)", r"\1 3"),
-    (r"\b(?:of|the|in total|total|exactly|long|wide|tall|old)\b", ""),
-    (r"(?<=[a-z]{3})s\b", ""),
-]
-_SYNONYMS = [(re.compile(pattern), replacement) for pattern, replacement in _SYNONYMS]
 
 
-@lru_cache(maxsize=2048)
-def unit_key(unit: str) -> str:
-    """One spelling per unit: "square centimeters" and `\\text{cm}^2` become "cm 2"."""
-    unit = unit.lower()
-    for pattern, replacement in _SYNONYMS:
-        unit = pattern.sub(replacement, unit)
-    return " ".join(unit.replace("/", " / ").split())
+def _repeating(text):
+    """The exact value of 0.1\\overline{6}, or None."""
+    match = _REPEATING.fullmatch(text)
+    if not match:
+        return None
+    once, again = match[3], match[4] or match[5] or match[6]
+    value = Fraction(int((match[2] or "0") + once), 10 ** len(once))
+    value += Fraction(int(again), (10 ** len(again) - 1) * 10 ** len(once))
+    return -value if match[1] == "-" else value
+
+
+def _binomial(text):
+    """The exact value of \\binom{5}{2} or C(5,2), or None."""
+    match = _BINOMIAL.fullmatch(text)
+    if not match:
+        return None
+    n, k = (int(digits) for digits in match.groups()[1:] if digits)
+    return (-1 if match[1] == "-" else 1) * Fraction(math.comb(n, k))
 
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,3000}")
@@ -362,6 +352,9 @@ def read_number(text: str) -> Number | None:
     """The number that `text` (already tidy) writes plainly, with its unit, or None."""
     if _INTEGER.fullmatch(text):
         return Number(Fraction(int(text)), text)
+    special = _repeating(text) or _binomial(text)
+    if special is not None:
+        return Number(special, text)
     match = _NUMBER.match(text)
     if match is None or match.end() == 0:
         return None
@@ -375,26 +368,38 @@ def read_number(text: str) -> Number | None:
     percent = _PERCENT.match(rest)
     if percent:
         rest = percent[1]
-    unit = "\\text{dollars}" if match["currency"] else ""
+    unit = "dollar" if match["currency"] else ""
     if rest.strip():
-        if not _UNIT.match(rest):
+        words = read_unit(rest)
+        if words is None or (percent and words[0] != 1):
             return None
-        unit += rest
-    return Number(value / 100 if percent else value, text, digits, bool(percent), unit_key(unit) if unit else "")
+        value, unit = value * words[0], words[1] or unit
+    return Number(value / 100 if percent else value, text, digits, bool(percent), unit)
 
 
 def number_alone(number: Number) -> str:
     """The text of a number without its currency and unit; a percentage divided by 100."""
-    text = _NUMBER.match(number.text).group().replace("\\$", "")
-    return f"({text})/100" if number.percent else text
+    match = _NUMBER.match(number.text)
+    if number.percent:
+        return f"({match.group()})/100".replace("\\$", "")
+    words = read_unit(number.text[match.end() :])
+    factor = words[0] if words else 1
+    return match.group().replace("\\$", "") + (f"\\cdot {factor}" if factor != 1 else "")
 
 
 # ------------------------------------------------------------------ words and letters
 
+_SEPARATED_CHOICES = re.compile(r"\(?[A-J]\)?(?:\W*(?:,|;|\band\b|\bor\b)\W*\(?[A-J]\)?)+")
 _TEXT_ONLY = re.compile(r"^\\text\s*\{([^{}]*)\}\.?$")
 _CHOICE = re.compile(r"^(?:\\text\s*\{)?\s*\(?\s*(?:\\text\s*\{)?\s*\(?\s*([A-J])\s*\)?\s*\}?\s*\)?\s*[.:]?\s*\}?$")
 _LABELLED = re.compile(
-    r"^(?:\\text\s*\{\s*\(?([A-J])\)?[.:]?\s*\}|\(([A-J])\)|([A-J])[).:])\s*[:.]?\s*(\S.*)$", re.DOTALL
+    r"^(?:\\text\s*\{\s*(?:\(([A-J])\)[.:]?|([A-J])[.:)])\s*\}|\(([A-J])\)|([A-J])[).:])\s*[:.]?\s*(\S.*)$", re.DOTALL
+)
+# Behind a choice, what names another one or takes it back: then nothing has been chosen.
+_UNCHOSEN = re.compile(
+    r"^\W*(?i:\\text\s*\{\s*)?(?i:and|or|not|nor|but|to)\b|^\s*[,/&|?]|\([A-J]\)|(?<![A-Za-z\\])[A-J][).:](?!\d)"
+    r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$|\\text\s*\{\W*[A-J]\W*\}|^(?:\\text)?\W*[A-J]\W*$"
+    r"|\b(?i:is)\W+(?i:wrong|incorrect|false|not)\b|n't\b"
 )
 _WORDS = re.compile(r"^[A-Za-z][A-Za-z0-9 .,:;'\"!?\-/&]*$")
 _NUMBER_WORDS = {
@@ -423,13 +428,19 @@ def read_choice(text: str) -> Choice | None:
         return Choice(match[1], text)
     match = _LABELLED.match(text)
     if match:
-        return Choice(match[1] or match[2] or match[3], text, read(match[4]))
+        return None if _UNCHOSEN.search(match[5]) else Choice(next(filter(None, match.groups())), text, read(match[5]))
     match = re.match(
         r"^\(([a-j])\)$|^(?:\\text\s*\{\s*)?(?:option|choice|answer)\s*:?\s*\(?([A-Ja-j])\)?\s*\}?$",
         text,
         re.IGNORECASE,
     )
     return Choice((match[1] or match[2]).upper(), text) if match else None
+
+
+def labelled_choice(text: str) -> Choice | None:
+    """`\\text{E} anything` as a choice: how a choice with its content is also set. Only where a choice is asked for."""
+    match = re.match(r"^\\text\s*\{\s*([A-J])\s*\}\s*(\S.*)$", text, re.DOTALL)
+    return Choice(match[1], text) if match and not _UNCHOSEN.search(match[2]) else None
 
 
 _BASED = re.compile(
@@ -541,15 +552,15 @@ def _read_text(text):
     if only:
         inner = only[1].strip().rstrip(".")
         found = read_number(inner) or _number_word(inner) or _read_text(inner)
+        if not found and _SEPARATED_CHOICES.fullmatch(inner):
+            return _read_structure(inner, 0)
         return found or (Words(words_key(inner), text) if _WORDS.match(inner) else None)
     plain = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
     if _number_word(plain):
         return _number_word(plain)
     clock = re.fullmatch(r"\d{1,2}:\d\d(?:\s*[ap]\.?m\.?)?", plain, re.IGNORECASE)
     has_word = re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{4,}", plain) or plain.lower() in ("yes", "no")
-    if clock or (
-        has_word and "\\" not in plain and _WORDS.match(plain) and not re.search(r"=|\band\b|\bor\b|,", plain)
-    ):
+    if clock or (has_word and "\\" not in plain and _WORDS.match(plain) and not re.search(r"=|\band\b|\bor\b|,", plain)):
         return Words(words_key(plain), text)
     return None
 
@@ -560,6 +571,9 @@ def _number_word(text):
 
 
 def _read_structure(text, depth):
+    either = _either_inequality(text, depth)
+    if either:
+        return either
     text = _SEPARATORS.sub(",", text)
     text = re.sub(r",(?:\s*,)+", ",", text).strip().strip(",").strip()
     parts = split_top(text)
@@ -578,21 +592,127 @@ def _read_structure(text, depth):
     return _read_relation(text, depth) or (_plus_minus(text, depth) if "\\pm" in text else None)
 
 
+_GREEK = re.compile(
+    r"\\(?:alpha|beta|gamma|delta|(?:var)?theta|(?:var)?phi|omega|lambda|mu|sigma|tau|rho|(?:var)?epsilon)(?![a-z])"
+)
+_LETTER = re.compile(r"(?<![a-zA-Z])(?![ei](?![a-zA-Z]))[a-zA-Z]")
+
+
+def has_letters(text: str) -> bool:
+    """Whether a side of an equation holds names of numbers; words, units, functions, pi, e and i are none."""
+    if read_number(text) is not None:
+        return False
+    text = _GREEK.sub(" x ", re.sub(r"\\text\s*\{[^{}]*\}", "", text))
+    return bool(_LETTER.search(re.sub(r"\\[a-zA-Z]+", " ", text)))
+
+
 def _read_relation(text, depth):
-    """A named value, or the last side of a worked-out chain such as 3+2=5; other relations stay formulas."""
-    before, approximately, _after = text.partition("\\approx")
+    """A named value, a worked-out chain such as 3+2=5, an inequality as an interval; other relations stay formulas."""
+    before, approximately, after = text.partition("\\approx")
     if approximately and before.strip() and not re.fullmatch(r"[\sa-zA-Z]*", before):
-        return _read(before.strip().rstrip("="), depth + 1)
+        value, rounded = _read(before.strip().rstrip("="), depth + 1), _read(after.strip(), depth + 1)
+        far = isinstance(value, Number) and isinstance(rounded, Number) and not _about(value.value, rounded.value)
+        return Chain((value, rounded), text) if far else value
     name = _NAME.match(text.replace("\\approx", "="))
-    sides = _RELATION.split(text)
+    name = None if name and _CONSTANT.match(name["name"]) else name
+    signs = _RELATION.findall(text)
+    sides = [side.strip() for side in _RELATION.split(text)]
     if name and name.end() < len(text) + 1 and len(sides) <= 2 and not _RELATION.search(text[name.end() :]):
         rest = text.replace("\\approx", "=")[name.end() :].strip()
-        return Named(re.sub(r"\s|\\text|[{}]", "", name["name"]), _read(rest, depth + 1), text) if rest else None
-    chain = all(sign == "=" for sign in _RELATION.findall(text))
-    worked_out = len(sides) > 2 or (len(sides) == 2 and not re.search(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])", sides[0]))
-    if chain and len(sides) >= 2 and worked_out and sides[-1].strip() and sides[0].strip():
-        return _read(sides[-1].strip(), depth + 1)
-    return None
+        return Named(_name_key(name["name"]), _read(rest, depth + 1), text) if rest else None
+    if len(sides) < 2 or not all(sides):
+        return None
+    if any(sign != "=" for sign in signs):
+        return _read_inequality(sides, signs, text, depth)
+    return _read_chain(sides, name, text, depth)
+
+
+_CONSTANT = re.compile(r"\s*(?:\\pi|\\infty|\\emptyset)(?![a-z])\s*$")
+
+
+def _about(a, b):
+    return abs(a - b) * 20 <= max(abs(a), abs(b))
+
+
+def _name_key(name):
+    return re.sub(r"\s|\\text|[{}]", "", name)
+
+
+_BARE_NAME = re.compile(rf"(?:[a-zA-Z]|\\[a-z]+){_SUBSCRIPT}(?:{_FUNCTION})?")
+
+
+def _read_chain(sides, name, text, depth):
+    """Sides joined by "=". One with letters on its last side is no value, unless it is a name: 5 = x."""
+    named = _name_key(name["name"]) if name and _NAME.match(sides[0] + "=") else None
+    if has_letters(sides[-1]):
+        if not has_letters(sides[0]) and _BARE_NAME.fullmatch(sides[-1]):
+            return Named(_name_key(sides[-1]), _chain_of(sides[:-1], text, depth), text)
+        if named is None:
+            return None
+        return Named(named, _chain_of(sides[1:], text, depth), text)
+    if len(sides) == 2 and has_letters(sides[0]):
+        return None
+    value = _chain_of([side for side in sides if not has_letters(side)], text, depth)
+    return Named(named, value, text) if named and has_letters(sides[0]) else value
+
+
+def _chain_of(sides, text, depth):
+    nodes = tuple(_read(side, depth + 1) for side in sides[:MAX_ITEMS])
+    return nodes[0] if len(nodes) == 1 else Chain(nodes, text)
+
+
+_FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
+
+
+def _read_inequality(sides, signs, text, depth):
+    """x > 3 as the interval (3, oo) named x, -1 < x \\le 2 as (-1, 2]; None where the ends are no plain values."""
+    if len(sides) == 2 and not _BARE_NAME.fullmatch(sides[0]):
+        sides, signs = sides[::-1], [_FLIPPED.get(signs[0], "")]
+    if len(sides) == 3 and signs[0] in (">", "\\ge"):
+        sides, signs = sides[::-1], [_FLIPPED.get(sign, "") for sign in signs[::-1]]
+    if not set(signs) <= set(_FLIPPED) or len(sides) > 3:
+        return None
+    variable, ends = sides[len(sides) - 2], [side for i, side in enumerate(sides) if i != len(sides) - 2]
+    if not _BARE_NAME.fullmatch(variable) or any(has_letters(end) for end in ends):
+        return None
+    if len(sides) == 3:
+        if not set(signs) <= {"<", "\\le"}:
+            return None
+        low, high, brackets = *ends, {"<": "(", "\\le": "["}[signs[0]] + {"<": ")", "\\le": "]"}[signs[1]]
+    elif signs[0] in ("<", "\\le"):
+        low, high, brackets = "-\\infty", ends[0], "(" + {"<": ")", "\\le": "]"}[signs[0]]
+    else:
+        low, high, brackets = ends[0], "\\infty", {">": "(", "\\ge": "["}[signs[0]] + ")"
+    interval = Ordered(brackets, (_read(low, depth + 1), _read(high, depth + 1)), f"{brackets[0]}{low},{high}{brackets[1]}")
+    return Named(_name_key(variable), interval, text)
+
+
+_BUILT = re.compile(r"^([a-zA-Z])(?:\s*\\in\s*(?:\\mathbb\s*\{?\s*R\s*\}?|R))?\s*(?:\||\\mid|:|\\vert)\s*(.*)$", re.DOTALL)
+
+
+def _read_built_set(inner, depth):
+    """The set {x | x > 3} as what its condition says, where that is about x."""
+    match = _BUILT.match(inner)
+    condition = _read(match[2].strip(), depth + 1) if match else None
+    is_set = isinstance(condition, Named) and condition.name == match[1] and isinstance(condition.value, Ordered | Several)
+    return condition.value if is_set else None
+
+
+_OR = re.compile(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])")
+
+
+def _either_inequality(text, depth):
+    """x < -1 or x > 4 as the union of two intervals named x."""
+    pieces = [
+        piece.strip() for piece in re.split(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])", text)
+    ]
+    if len(pieces) < 2 or not all(re.search(r"[<>]|\\[lg]e", piece) for piece in pieces):
+        return None
+    nodes = [_read(piece.strip(" ,"), depth + 1) for piece in pieces[:MAX_ITEMS]]
+    if not all(isinstance(node, Named) and isinstance(node.value, Ordered) and node.name == nodes[0].name for node in nodes):
+        return None
+    union = Several(tuple(node.value for node in nodes), "\\cup ".join(node.value.text for node in nodes), "union")
+    return Named(nodes[0].name, union, text)
 
 
 def _several(parts, text, depth):
@@ -609,9 +729,7 @@ def _plus_minus(text, depth):
     """`a \\pm b` stands for two values. With two signs the reading is unclear: left to the formula."""
     if text.count("\\pm") != 1:
         return None
-    return Several(
-        (_read(text.replace("\\pm", "+").lstrip("+ "), depth + 1), _read(text.replace("\\pm", "-"), depth + 1)), text
-    )
+    return Several((_read(text.replace("\\pm", "+").lstrip("+ "), depth + 1), _read(text.replace("\\pm", "-"), depth + 1)), text)
 
 
 def _read_matrix(matrix, text, depth):
@@ -629,6 +747,9 @@ def _read_matrix(matrix, text, depth):
 def _read_enclosed(opening, inner, closing, text, depth):
     parts = [part.strip() for part in split_top(inner)]
     if opening == "\\{":
+        built = _read_built_set(inner, depth)
+        if built:
+            return built
         return (
             _several([p for p in parts if p], text, depth)
             if len(parts) > 1 and "|" not in inner and "\\mid" not in inner and "..." not in inner
@@ -641,6 +762,7 @@ def _read_enclosed(opening, inner, closing, text, depth):
     return Ordered(opening + closing, tuple(_read(part, depth + 1) for part in parts), text)
 
 
+_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")  # \\sin 60^\\circ: the degrees belong to the angle
 _FORMULA_UNIT = re.compile(
     r"^(.*?[^\s\\])\s*((?:\\text\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?(?:\s*(?:/|\\cdot))?\s*){1,4})$", re.DOTALL
 )
@@ -649,7 +771,9 @@ _FORMULA_UNIT = re.compile(
 def _read_formula(text):
     match = _FORMULA_UNIT.match(text)
     if match and not re.search(r"\\text|=|<|>|\\[lg]e", match[1]) and match[1].count("{") == match[1].count("}"):
-        return Formula(match[1].strip(), unit_key(match[2]))
+        words = read_unit(match[2])
+        if words is not None and words[0] == 1 and not (_ANGLE.search(match[1]) and "degree" in words[1]):
+            return Formula(match[1].strip(), words[1])
     currency = re.match(r"^\\\$\s*(?=\S)", text)
     return Formula(text[currency.end() :], "dollar") if currency else Formula(text)
 

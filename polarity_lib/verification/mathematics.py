@@ -13,6 +13,7 @@ duplicates are judged once. A limit that was reached is a label of its own, neve
 """
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from .answers import MAX_ANSWER_CHARACTERS, find_answer
 from .comparison import compare, too_deep
 from .exact import tidy
 from .verdicts import Verdict
-from .workers import WorkerPool
+from .workers import WorkerPool, remake_after_fork
 
 REMEMBERED = 20_000  # settled pairs of gold and answer; groups repeat their answers
 
@@ -50,6 +51,11 @@ class MathVerifier:
             raise ValueError(f"workers must be at least 1, got {workers}")
         self.pool = WorkerPool(workers or min(8, os.cpu_count() or 1), timeout_s, memory_mb)
         self._settled = OrderedDict()
+        self._lock = threading.Lock()
+        remake_after_fork(self)
+
+    def after_fork(self):
+        """In a forked child: another thread may have held the lock."""
         self._lock = threading.Lock()
 
     def __enter__(self):
@@ -99,6 +105,15 @@ _shared: dict[tuple, MathVerifier] = {}
 _shared_lock = threading.Lock()
 
 
+def _new_shared_lock():
+    global _shared_lock
+    _shared_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_shared_lock)
+
+
 def shared_verifier(timeout_s: float = 5.0, memory_mb: int = 1024, workers: int | None = None) -> MathVerifier:
     """The verifier that all calls with these limits use, so that its processes start once."""
     key = (timeout_s, memory_mb, workers)
@@ -143,12 +158,20 @@ def verify_math(
 def _checked(golds, responses, truncated):
     if isinstance(golds, str) or isinstance(responses, str):
         raise ValueError("golds and responses are sequences of texts; wrap a single text in a list")
-    golds = ["" if gold is None else str(gold) for gold in golds]
+    golds = ["" if gold is None else answer_of_gold(str(gold)) for gold in golds]
     responses = ["" if response is None else str(response) for response in responses]
     truncated = [None] * len(golds) if truncated is None else [bool(flag) for flag in truncated]
     if not len(golds) == len(responses) == len(truncated):
         raise ValueError(f"lengths differ: {len(golds)} golds, {len(responses)} responses, {len(truncated)} truncated")
     return [_encodable(gold) for gold in golds], [_encodable(text) for text in responses], truncated
+
+
+def answer_of_gold(gold: str) -> str:
+    """The answer in a gold that is a whole solution or carries its own box; any other gold as it is."""
+    if re.search(r"\\(?:boxed|fbox)(?![a-z])|(?m:^[ \t]*####)|answer is", gold):
+        found = find_answer(gold).text
+        return gold if found is None else found
+    return gold
 
 
 def _encodable(text):

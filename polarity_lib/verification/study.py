@@ -1,6 +1,6 @@
 """What a verifier's errors do: the tables behind notebook 03.
 
-Three checkers on the same texts, and the gradient of one fixed batch when
+Two checkers on the same texts, and the gradient of one fixed batch when
 some of its verdicts are turned round. Advantage functions come in as arguments:
 a checker knows nothing about methods.
 
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from .mathematics import MathVerifier
-from .second_opinion import math_verify_alone, second_verdicts
+from .second_opinion import math_verify_alone
 
-CHECKERS = ("ours", "second checker", "Math-Verify alone")
+CHECKERS = ("ours", "Math-Verify alone")
 
 
-# ------------------------------------------------------------------ three checkers
+# ------------------------------------------------------------------ two checkers
 
 
 def awkward_table(path: Path) -> pd.DataFrame:
@@ -42,18 +42,17 @@ def recorded_responses(limit: int | None = None) -> pd.DataFrame | None:
     return pd.DataFrame([json.loads(line) for line in lines])
 
 
-def three_checkers(table: pd.DataFrame, verifier: MathVerifier) -> pd.DataFrame:
+def two_checkers(table: pd.DataFrame, verifier: MathVerifier) -> pd.DataFrame:
     """The table with a verdict label per checker, one column each (`CHECKERS`).
 
     Args:
         table: columns `gold`, `response` and `truncated`.
-        verifier: whose processes do the work; all three keep to its limits.
+        verifier: whose processes do the work; both keep to its limits.
     """
     golds, responses, cut = (table[name].tolist() for name in ("gold", "response", "truncated"))
     ours = verifier.verify(golds, responses, truncated=cut)
-    second = second_verdicts(golds, responses, truncated=cut, verifier=verifier)
     alone = math_verify_alone(golds, responses, verifier=verifier)
-    labels = {name: [v.label for v in found] for name, found in zip(CHECKERS, (ours, second, alone))}
+    labels = {name: [v.label for v in found] for name, found in zip(CHECKERS, (ours, alone))}
     return table.assign(**labels)
 
 

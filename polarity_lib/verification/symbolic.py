@@ -37,6 +37,9 @@ _NORMAL = NormalizationConfig(basic_latex=True, units=False, malformed_operators
 _CASE_KEPT = ConversionConfig(lowercase_symbols=False)
 
 
+_ANGLE_IN_DEGREES = re.compile(r"\\(sin|cos|tan|cot|sec|csc)\s*[({]?\s*([0-9.]+)\s*[)}]?\s*\\text\{degrees\}\s*[)}]?")
+
+
 class TooBig(Exception):
     """A number in the formula would not fit the limits; raised before it is built."""
 
@@ -56,8 +59,9 @@ def refuse_what_explodes(text: str) -> None:
 def parse(text: str):
     """The sympy object of a formula, or None where the grammar does not know it."""
     refuse_what_explodes(text)
-    if re.search(r"[0-9]\s*_|[0-9]\s+[0-9]", text):
+    if re.search(r"(?<![\\a-z_])[0-9]\s*_|(?<![_^])[0-9]\s+[0-9]", text):
         return None  # the grammar would drop the base of 52_8 and read 1 2 as twelve
+    text = _ANGLE_IN_DEGREES.sub(r"\\\1{(\2\\cdot\\frac{\\pi}{180})}", text)
     text = text.replace("\\text{degrees}", "\\cdot\\frac{\\pi}{180}")
     text = re.sub(r"\\text\s*\{\s*([a-zA-Z])\s*\}", r"\1", text)
     latex = normalize_latex(text, _NORMAL)
@@ -90,9 +94,7 @@ def formula_equal(gold: Formula, answer: Formula) -> bool:
     if isinstance(left, sympy.Eq) or isinstance(right, sympy.Eq):
         return False
     return bool(
-        verify(
-            left, right, float_rounding=12, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=None
-        )
+        verify(left, right, float_rounding=12, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=None)
     )
 
 
@@ -159,8 +161,7 @@ def _same_number(left, right, gold, answer):
     if _infinite(a) or _infinite(b) or not (a.is_real and b.is_real):
         return False
     digits = [
-        number.digits if isinstance(number, Number) else None
-        for number in (read_number(gold.text), read_number(answer.text))
+        number.digits if isinstance(number, Number) else None for number in (read_number(gold.text), read_number(answer.text))
     ]
     if digits == [None, None]:
         return False

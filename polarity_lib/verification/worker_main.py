@@ -45,11 +45,6 @@ def _judges():
         except TooBig as error:
             return {"limit": str(error)}
 
-    def second(gold, answer):
-        from polarity_lib.verification.second_opinion import symbolically_equal
-
-        return {"result": bool(symbolically_equal(gold, answer))}
-
     def alone(gold, response):
         from math_verify import parse, verify
 
@@ -57,7 +52,7 @@ def _judges():
         right = verify(parse(f"\\boxed{{{gold}}}", parsing_timeout=None), found, timeout_seconds=None)
         return {"result": bool(right), "empty": not found}
 
-    return {"first": first, "second": second, "alone": alone}
+    return {"first": first, "alone": alone}
 
 
 def main():

@@ -14,6 +14,7 @@ the limit on the clock. On an idle machine the two are the same.
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 STARTUP_S = 300.0  # a loaded machine may need long to import sympy
+STARTS = 3  # processes in a row that may end while they start
+TRIES = 2  # of a task whose process was lost
 PATIENCE = 10
 
 
@@ -34,6 +37,14 @@ def processor_seconds(pid: int) -> float | None:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return None
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still by a signal such as SIGSTOP; False where the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+    except (OSError, IndexError):
+        return False
 
 
 @dataclass(slots=True)
@@ -62,6 +73,16 @@ class _State:
     owner: int = field(default_factory=os.getpid)
 
 
+def _how_it_ended(code):
+    """An exit status in words."""
+    if code is not None and code < 0:
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was ended by signal {-code}"
+    return f"left with status {code}"
+
+
 def _stop(worker):
     worker.process.kill()
     worker.process.wait()
@@ -79,6 +100,23 @@ def _stop_all(state):
     state.workers.clear()
 
 
+_remade = weakref.WeakSet()
+
+
+def remake_after_fork(holder):
+    """Call `holder.after_fork()` in every forked child: locks and processes are remade there."""
+    _remade.add(holder)
+
+
+def _in_child():
+    for holder in list(_remade):
+        holder.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
 class WorkerPool:
     """A few guarded processes and a queue.
 
@@ -87,7 +125,8 @@ class WorkerPool:
         timeout_s: limit of one task in seconds, on the clock (see above for a busy machine).
         memory_mb: limit of address space of one process, in MB.
 
-    A pool may be used from several threads; their batches take turns.
+    A pool may be used from several threads; their batches take turns. After a fork the child starts
+    processes of its own.
     """
 
     def __init__(self, workers: int, timeout_s: float, memory_mb: int):
@@ -95,6 +134,17 @@ class WorkerPool:
         self._lock = threading.Lock()
         self._state = _State()
         self._finalizer = weakref.finalize(self, _stop_all, self._state)
+        remake_after_fork(self)
+
+    def after_fork(self):
+        """In a forked child: another thread may have held the lock, and the processes are the parent's."""
+        self._lock = threading.Lock()
+        for worker in self._state.workers:  # our copies of its pipes would keep them open
+            worker.process.stdout.close()
+            worker.process.stdin.raw.close()  # without flushing what the parent had begun to write
+            worker.process.returncode = 0  # not our child: never waited for
+        self._state.workers.clear()
+        self._state.owner = os.getpid()
 
     def run(self, tasks: list[dict]) -> list[dict]:
         """Judge every task; results in the order of the tasks.
@@ -107,9 +157,6 @@ class WorkerPool:
         if not tasks:
             return []
         with self._lock:
-            if self._state.owner != os.getpid():  # after a fork the processes are the parent's
-                self._state.workers.clear()
-                self._state.owner = os.getpid()
             try:
                 return self._run(tasks)
             except BaseException:
@@ -125,15 +172,14 @@ class WorkerPool:
 
     def _run(self, tasks):
         results = [None] * len(tasks)
-        waiting = deque(range(len(tasks)))
+        waiting = self._waiting = deque(range(len(tasks)))
+        self._lost, self._failed_starts = {}, 0
         with selectors.DefaultSelector() as selector:
             for worker in self._state.workers:
                 selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
             while None in results:
                 self._hand_out(tasks, waiting, selector)
-                busy = [
-                    worker.deadline for worker in self._state.workers if not worker.ready or worker.task is not None
-                ]
+                busy = [worker.deadline for worker in self._state.workers if not worker.ready or worker.task is not None]
                 nearest = min(busy, default=0.0)
                 for key, _events in selector.select(max(0.0, nearest - time.monotonic())):
                     self._receive(key.data, results, selector)
@@ -188,7 +234,7 @@ class WorkerPool:
             return None
         reply, worker.buffer = json.loads(worker.buffer), b""
         if reply.get("ready"):
-            worker.ready = True
+            worker.ready, self._failed_starts = True, 0
             return None
         results[worker.task] = reply
         worker.task = None
@@ -197,14 +243,25 @@ class WorkerPool:
         return None
 
     def _ended(self, worker, results, selector):
+        try:
+            worker.process.wait(timeout=1.0)  # its own end, not the one that `_drop` makes
+        except subprocess.TimeoutExpired:
+            pass
         self._drop(worker, selector)
+        code = worker.process.returncode
         if not worker.ready:
-            raise RuntimeError(
-                "the guarded processes that check mathematics do not start: "
-                "is math-verify installed in this environment, and memory_mb at least 512?"
-            )
-        if worker.task is not None:
-            results[worker.task] = {"limit": f"the checking process ended (memory limit {self.memory_mb} MB)"}
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS:
+                raise RuntimeError(
+                    "the guarded processes that check mathematics do not start: "
+                    f"is math-verify installed in this environment, and memory_mb at least 512? ({_how_it_ended(code)})"
+                )
+        elif worker.task is not None:
+            self._lost[worker.task] = self._lost.get(worker.task, 0) + 1
+            if self._lost[worker.task] < TRIES:
+                self._waiting.appendleft(worker.task)
+            else:
+                results[worker.task] = {"limit": f"lost: the checking process {_how_it_ended(code)}, {TRIES} times"}
 
     def _enforce(self, results, selector):
         now = time.monotonic()
@@ -212,6 +269,9 @@ class WorkerPool:
             if worker.deadline > now or (worker.ready and worker.task is None and worker.deadline > 0.0):
                 continue
             if worker.ready and worker.task is not None and (owed := worker.owed(self.timeout_s)) > 0.02:
+                if is_stopped(worker.process.pid):  # it will never get what it is owed
+                    worker.process.kill()
+                    continue  # reading its end tries the task again
                 worker.deadline = min(now + max(owed, 0.05), worker.latest)
                 continue
             self._drop(worker, selector)

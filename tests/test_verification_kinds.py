@@ -1,0 +1,219 @@
+# ruff: noqa: E501 (tables of texts)
+r"""Kinds of answers that a checker reads wrongly, each kind whole: right texts are accepted, wrong ones never.
+
+A row is (gold, answer): the answer stands in a box, unless the kind is about the text around it.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from polarity_lib.verification.mathematics import MathVerifier
+
+
+@pytest.fixture(scope="module")
+def verifier():
+    with MathVerifier(timeout_s=4.0, workers=1) as shared:
+        yield shared
+
+
+def labels(verifier, pairs):
+    return {pair: v.label for pair, v in zip(pairs, verifier.verify(*zip(*pairs)))}
+
+
+def boxed(pairs):
+    return [(gold, f"So it is $\\boxed{{{answer}}}$.") for gold, answer in pairs]
+
+
+def expect(verifier, accepted, refused):
+    """Every pair of `accepted` is correct and none of `refused` is; the message lists the ones that are not so."""
+    found = labels(verifier, [*accepted, *refused])
+    assert "\n".join(str(pair) for pair in accepted if found[pair] != "correct") == ""
+    assert "\n".join(str(pair) for pair in refused if found[pair] == "correct") == ""
+
+
+def test_a_power_is_no_unit(verifier):
+    accepted = [
+        ("2^3", "8"), ("8", "2^3"), ("25", "5^2"), ("32", "2^{5}"), ("-9", "-3^2"), ("9", "(-3)^2"), ("1/8", "2^{-3}"),
+        ("5", "5\\text{ cm}^2"), ("5", "5 \\text{ m}^{3}"), ("\\frac{4}{9}", "(\\frac{2}{3})^2"), ("81", "3^4"),
+        ("5\\text{ cm}^2", "5\\text{ square centimeters}"), ("1024", "2^{10}"),
+    ]  # fmt: skip
+    refused = [
+        ("2^3", "2"), ("5", "5^2"), ("3", "3^{-1}"), ("2^3", "6"), ("2", "2 ^ 2"), ("7", "7^{0}"), ("5", "5^{2}\\text{ cm}"),
+        ("5", "5(^2)"), ("1.5", "1.5^2"), ("\\frac{1}{2}", "\\frac{1}{2}^2"), ("5\\text{ cm}^2", "5\\text{ cm}^3"),
+        ("5\\text{ cm}^2", "5\\text{ cm}"),
+    ]  # fmt: skip
+    expect(verifier, boxed(accepted), boxed(refused))
+
+
+def test_only_a_unit_is_a_unit(verifier):
+    accepted = [
+        ("5", "5\\text{ apples}"), ("5", "5 people"), ("5", "5\\text{ m/s}"), ("5", "5\\text{ m/s}^2"), ("5", "5 cm"),
+        ("5", "5\\mathrm{~kg}"), ("5000000", "5\\text{ million}"), ("5\\text{ million}", "5000000"), ("60", "5 dozen"),
+        ("2500000", "2.5 \\text{ million dollars}"), ("5", "\\$5"), ("5", "5\\text{ dollars per hour}"),
+        ("5\\text{ million}", "5\\text{ million}"), ("2\\pi", "2\\pi\\text{ cm}"), ("90", "90^\\circ"), ("5", "5\\%"),
+        ("12", "12\\text{ square units}"), ("5 \\text{ thousand}", "5,000"), ("3", "3\\text{ degrees Celsius}"),
+        ("5", "5\\text{ cubic feet}"), ("10", "10 \\text{ different ways}"), ("5", "5\\text{ ft.}"), ("5", "5\\text{ hours}"),
+    ]  # fmt: skip
+    refused = [
+        ("5", "5 \\text{ million}"), ("2", "2\\text{ pi}"), ("2", "2 pi"), ("3", "3\\text{ or more}"), ("5", "5 dozen"),
+        ("5", "5\\text{ not}"), ("5", "5\\text{ maybe}"), ("5", "5 minus"), ("5", "5\\text{ times pi}"), ("5", "5 sin"),
+        ("5", "5\\text{ x}"), ("5", "5\\text{ is wrong}"), ("5", "5\\text{ at least}"), ("5", "5 theta"), ("5", "5 sqrt"),
+        ("5", "5\\text{ half}"), ("5", "5 halves"), ("5", "5\\text{ squared pi}"), ("5", "5\\text{ plus three}"),
+        ("5", "5\\text{ to }7"), ("5", "5\\text{ if x is positive}"), ("5", "5m"), ("5", "5\\text{ hundredths}"),
+        ("5", "5\\text{ unless}"), ("5", "5\\text{ is no solution}"), ("5", "5\\text{ thousand}"), ("5", "5k"),
+        ("5", "5 \\text{ or 6}"), ("5", "5 log"), ("5", "5\\text{ mod 7}"), ("5", "5 infinity"), ("5", "5\\text{ k}"),
+        ("\\sqrt{2}", "\\sqrt{2}\\text{ million}"), ("\\sqrt{2}", "\\sqrt{2}\\text{ or more}"), ("\\sqrt{2}", "\\sqrt{2}\\text{ pi}"),
+        ("5\\text{ million}", "5"), ("5\\text{ cm}", "5\\text{ m}"), ("5", "5\\text{ hundred dollars}"), ("5", "5 \\text{ or } 6"),
+        ("2", "2\\text{ factorial}"), ("5", "5\\text{ percent of }20"), ("x", "x\\text{ squared}"), ("x", "x\\text{ cubed}"),
+        ("\\sqrt{2}", "\\sqrt{2}\\text{ squared}"), ("2", "2\\text{ squared}"), ("2", "2 cubed"), ("5", "5\\text{ square}"),
+    ]  # fmt: skip
+    expect(verifier, boxed(accepted), boxed(refused))
+
+
+def test_who_names_several_choices_has_chosen_none(verifier):
+    accepted = [
+        ("A", "\\text{(A)}"), ("A", "(A)"), ("A", "A"), ("A", "\\textbf{(A) }12"), ("A", "A."), ("A", "(A)\\ 12"),
+        ("\\text{(A)}", "\\mathrm{A}"), ("E", "\\text{E} 12"), ("(C)", "(C) x=2 and y=3"), ("C", "\\text{C: } x \\text{ or } y"),
+        ("12", "(C) 12"), ("A,C", "A and C"), ("A, C", "\\text{C, A}"), ("B", "(B) 3 \\text{ or } 4"),
+    ]  # fmt: skip
+    refused = [
+        ("A", "\\text{(A) or (B)}"), ("A", "(A) or (B)"), ("A", "A or B"), ("A", "\\text{A or B}"), ("A", "A, B"), ("A", "A/B"),
+        ("A", "(A)(B)"), ("A", "(A), (B)"), ("A", "A and B"), ("A", "\\text{A} \\text{ or } \\text{B}"), ("A", "(A) not (B)"),
+        ("A", "(A) is wrong"), ("A", "(A) is not correct"), ("A", "not A"), ("A", "\\text{not (A)}"), ("A", "A. B."),
+        ("A", "A: B: C"), ("A", "(A) / (B) / (C)"), ("A", "(A) or maybe (B)"), ("B", "(A) or (B)"), ("A", "A|B"),
+        ("A", "\\text{A} \\text{B}"), ("A", "\\text{A} or (B)"), ("A", "\\text{(A)}\\text{(B)}"), ("A", "either A or B"),
+        ("A", "\\text{(A) but (B) is possible}"), ("A", "(A) to (C)"), ("A", "A B C D E"), ("A", "ABCDE"), ("A", "\\text{(A)?(B)?}"),
+        ("A", "(A) isn't right"), ("5", "\\text{E} 5 = 7"), ("A", "(A)\\text{ or }B"), ("A", "A) B) C)"), ("A", "(B) (A)"),
+    ]  # fmt: skip
+    expect(verifier, boxed(accepted), boxed(refused))
+
+
+JOINED = [
+    "\\boxed{1} \\quad \\text{or} \\quad \\boxed{2}", "$\\boxed{1}$ or $\\boxed{2}$", "\\boxed{1}, \\boxed{2}",
+    "\\boxed{1} \\text{ and } \\boxed{2}", "\\boxed{1}\\quad\\boxed{2}", "$x = \\boxed{1}$ and $y = \\boxed{2}$",
+    "\\boxed{1}\\ \\text{or possibly}\\ \\boxed{2}", "\\(\\boxed{1}\\), or maybe \\(\\boxed{2}\\)", "\\boxed{1} \\boxed{2}",
+    "either \\boxed{1} or else \\boxed{2}", "\\boxed{1} / \\boxed{2}", "\\[\\boxed{1}\\]\nor\n\\[\\boxed{2}\\]",
+    "\\boxed{1} \\lor \\boxed{2}", "$\\boxed{1}$; $\\boxed{2}$", "\\boxed{1} \\mathrm{~or~} \\boxed{2}",
+]  # fmt: skip
+
+
+def test_joined_boxes_are_one_answer_with_several_values(verifier):
+    accepted = [("1, 2", text) for text in JOINED] + [
+        ("2", "\\boxed{1} is what I thought, but it is \\boxed{2}"), ("2", "\\boxed{2} and \\boxed{2}"),
+        ("2", "First part: $\\boxed{1}$.\n\nNow the second part is $\\boxed{2}$"), ("2", "It is \\boxed{2}, not \\boxed{3}."),
+    ]  # fmt: skip
+    refused = [(gold, text) for gold in ("1", "2") for text in JOINED] + [
+        ("3", "It is \\boxed{2}, not \\boxed{3}."), ("3", "The answer is not \\boxed{3}."), ("3", "It can't be $\\boxed{3}$"),
+        ("3", "neither \\boxed{2} nor \\boxed{3}"),
+    ]  # fmt: skip
+    expect(verifier, accepted, refused)
+
+
+def test_prose_around_one_value_yields_the_value(verifier):
+    accepted = [
+        ("-3.5", "The result is -3.5"), ("9", "Answer $9$"), ("12", "We get 12"), ("12", "We get 12."), ("12", "It costs $12"),
+        ("\\frac{3}{4}", "The result is \\frac{3}{4}"), ("\\frac{3}{4}", "So we have $x = \\frac{3}{4}$."), ("12", "12 apples"),
+        ("2/3", "The probability is 2/3"), ("5000000", "There are 5 million people"), ("60", "Tom bought 5 dozen eggs."),
+        ("3\\sqrt{2}", "The length is 3\\sqrt{2}"), ("5", "Solution: 5"), ("x=5", "We find x = 5"), ("8", "Result 8"),
+        ("12", "Tom has 12 apples left"), ("-2", "Therefore -2"), ("5", "5"), ("x+1", "x+1"), ("C", "Answer: C"), ("5", "= 5"),
+    ]  # fmt: skip
+    refused = [
+        ("5", "There are 5 million people"), ("12", "We get 12x"), ("12", "We get 12x."), ("5", "The result is not 5"),
+        ("5", "It is 5 or 6"), ("6", "It is 5 or 6"), ("5", "The answer is not 5"), ("5", "The answer is not 5."),
+        ("5", "The result is not $5$."), ("5", "Is it 5?"), ("2", "We get 2^5"), ("5", "We get 2^5"), ("5", "We get 2^5."),
+        ("5", "The result isn't 5"), ("2", "The answer is 2 pi"), ("5", "It is between 5 and 7"), ("5", "more than 5"),
+        ("5", "5 is wrong"), ("5", "The answer is at least 5"), ("5", "I don't know, 5"), ("5", "3 and 5"), ("5", "Tom bought 5 dozen."),
+        ("5", "There are 5 million people."), ("5", "We get -5"), ("5", "It is 1/5"), ("5", "It is 1/5."), ("5", "We get x5"),
+        ("5", "We get 3 + 5"), ("5", "We get 3*5"), ("5", "We get 3 \\cdot 5"), ("3", "x > 3"), ("3", "The result: x > 3"),
+        ("5", "We get \\sqrt{5}"), ("5", "We get \\sqrt 5."), ("5", "We get $\\sqrt 5$"), ("5", "The result is 5!"), ("5", "The answer is 5 million."),
+        ("5", "The answer is 5 or 7."), ("5", "The answer is probably not 5"), ("5", "The answer isn't 5"), ("5", "The answer cannot be 5"),
+    ]  # fmt: skip
+    expect(verifier, accepted, refused)
+
+
+def test_the_sides_of_an_equation_must_be_equal(verifier):
+    accepted = [
+        ("5", "3+2=5"), ("5", "2+3=4+1=5"), ("5", "x=3+2=5"), ("5", "5=x"), ("x=5", "5=x"), ("5", "5 = 5"),
+        ("9\\pi", "A = \\pi r^2 = 9\\pi"), ("1/2", "\\frac{2}{4} = \\frac{1}{2}"), ("2x+1", "f(x) = 2x+1"), ("2x+1", "y = 2x + 1"),
+        ("x^2+2x+1", "f(x) = (x+1)^2 = x^2+2x+1"), ("\\sqrt{8}", "\\sqrt{8} = 2\\sqrt{2}"), ("12/7", "12/7 \\approx 1.714"),
+        ("1.71", "12/7 = 1.71"), ("6", "3! = 6"), ("x=5", "x=2+3=5"), ("5 = 2x", "2x = 5"),
+    ]  # fmt: skip
+    refused = [
+        ("5", "7=5"), ("5", "5=7"), ("7", "5=7"), ("5", "3+3=5"), ("5", "7 = x = 5"), ("5", "x = 7 = 5"), ("7", "x=7=5"),
+        ("2x+1", "0 = 2x+1"), ("x", "5 = x = 7"), ("2x+1", "7=2x+1"), ("5", "y=7=5"), ("y=5", "5=x"), ("5", "\\frac{1}{2} = 5"),
+        ("5", "\\pi = 5"), ("5", "\\sqrt{2} = 5"), ("5", "6 = 6 = 5"), ("5", "5 \\approx 7"), ("5", "1=2=3=4=5"), ("5", "5 = 6 = x"),
+        ("x^2", "f(x) = x^3 = x^2"), ("5", "4 < 5"), ("5", "x \\ne 5"), ("5", "5 \\text{ cm} = 7"), ("5", "7, 7=5"), ("1/3", "0.3 = 1/3"),
+        ("5", "2x+1=5"),
+    ]  # fmt: skip
+    expect(verifier, boxed(accepted), boxed(refused))
+
+
+def test_plain_notation_is_read(verifier):
+    accepted = [
+        ("1/3", "0.\\overline{3}"), ("\\frac{1}{6}", "0.1\\overline{6}"), ("0.\\overline{12}", "4/33"), ("1/3", "0.(3)"), ("1/3", "0.\\dot{3}"),
+        ("\\frac{\\sqrt{3}}{2}", "\\sin 60^\\circ"), ("\\sin 60^\\circ", "\\cos 30^\\circ"), ("1/2", "\\sin(30^\\circ)"), ("1", "\\tan{45^\\circ}"),
+        ("\\emptyset", "\\varnothing"), ("\\emptyset", "\\{\\}"), ("\\{x \\mid x>3\\}", "(3,\\infty)"), ("(3,\\infty)", "x>3"),
+        ("(3,\\infty)", "3<x"), ("x>3", "3<x"), ("(-\\infty,-1)\\cup(4,\\infty)", "x<-1 \\text{ or } x>4"), ("x<-1 \\text{ or } x>4", "x>4 \\text{ or } x<-1"),
+        ("[-2,5]", "-2 \\le x \\le 5"), ("[-2,5)", "5 > x \\geq -2"), ("[-2,5]", "\\{x \\in \\mathbb{R} : -2 \\leq x \\leq 5\\}"), ("x \\le 3", "(-\\infty, 3]"),
+        ("10", "\\binom52"), ("10", "C(5,2)"), ("10", "\\binom{5}{2}"), ("\\binom{5}{3}", "\\binom{5}{2}"), ("5", "5,"), ("1,2", "1,2,"), ("10", "\\dbinom{5}{2}"),
+        ("\\log_2 3", "\\log_2 3"), ("\\log_2 3", "\\frac{\\log 3}{\\log 2}"), ("15552", "2^6 3^5"), ("2^6 3^5", "2^6 \\cdot 3^5"), ("1 000", "1000"), ("3", "\\log_2 8"),
+        ("1000000", "1 000 000"), ("x>3", "x \\in (3,\\infty)"), ("10", "{}_5C_2"), ("x<-1 \\text{ or } x>4", "(-\\infty,-1)\\cup(4,\\infty)"),
+    ]  # fmt: skip
+    refused = [
+        ("1/3", "0.\\overline{31}"), ("0.3", "0.\\overline{3}"), ("3/10", "0.(3)"), ("\\sin 60", "\\sin 60^\\circ"), ("60", "\\sin 60^\\circ"), ("\\frac{1}{2}", "\\sin 60^\\circ"),
+        ("\\emptyset", "\\{0\\}"), ("0", "\\emptyset"), ("(3,\\infty)", "x<3"), ("(3,\\infty)", "x \\ge 3"), ("[3,\\infty)", "x>3"), ("x>3", "y>3"), ("x>3", "x>4"),
+        ("(-\\infty,-1)\\cup(4,\\infty)", "x<-1 \\text{ and } x>4"), ("(-\\infty,-1)\\cup(4,\\infty)", "x<-1"), ("[-2,5]", "-2<x \\le 5"), ("[-2,5]", "-2 \\le x < 5"),
+        ("10", "\\binom{5}{1}"), ("(5,2)", "C(5,2)"), ("52", "\\binom52"), ("10", "C(5,3)+1"), ("12", "1 2"), ("1000", "1 0 0 0"), ("1000", "1 00"), ("52", "52_8"),
+        ("\\log_2 3", "\\log_3 2"), ("\\log_2 3", "\\log 23"), ("15552", "2^{63}5"), ("3", "x>3"), ("3", "x \\ge 3"), ("(3,\\infty)", "3"), ("23", "2 3"), ("2^{63}", "2^6 3"),
+        ("52_8", "42"), ("1,2", "1,2,3"), ("1000", "10 00"), ("100", "1 000"),
+    ]  # fmt: skip
+    expect(verifier, boxed(accepted), boxed(refused))
+
+
+def test_the_answer_is_taken_from_a_gold_that_is_a_solution(verifier):
+    solution = "We add 2 and 3 to get 5, so the value of $x$ is $\\boxed{5}$."
+    accepted = [
+        ("\\(\\boxed{\\text{C}}\\).", "\\boxed{C}"), (solution, "\\boxed{5}"), ("$\\boxed{\\frac12}$", "\\boxed{0.5}"), ("$5$", "\\boxed{5}"),
+        ("\\[5\\]", "\\boxed{5}"), ("Tom has 3.\n#### 12", "\\boxed{12}"), ("The answer is $5$.", "\\boxed{5}"), ("$5$.", "5"), ("\\(x=5\\)", "\\boxed{5}"),
+    ]  # fmt: skip
+    refused = [
+        (solution, "\\boxed{2}"),
+        (solution, "\\boxed{3}"),
+        (solution, "\\boxed{x}"),
+        ("\\(\\boxed{\\text{C}}\\).", "\\boxed{A}"),
+        ("\\boxed{1} or \\boxed{2}", "\\boxed{2}"),
+    ]
+    expect(verifier, accepted, refused)
+
+
+def test_texts_that_try_to_pass(verifier):
+    """Short wrong texts written by someone who knows the code; every one that was once accepted stays here."""
+    refused = boxed([
+        ("5", "5\\cdot"), ("5", "5/"), ("5", "5\\ldots"), ("5", "5..."), ("5", "5\\text{ eighteenths}"), ("5", "5\\text{ nths}"), ("5", "5\\text{ logs}"),
+        ("5", "5\\text{ factorials}"), ("5", "5\\text{ negatives}"), ("5", "5\\text{ basis points}"), ("5", "5\\text{ answers wrongness}"),
+        ("5", "5 \\pm 1"), ("5", "\\{5,6\\}"), ("5", "5\\quad 6"), ("5", "5{}6"), ("5", "5\\text{6}"), ("5", "5\\text{ 6}"), ("5", "5-6"), ("5", "5 | 6"),
+        ("5", "6 \\Rightarrow 5"), ("5", "5\\to 6"), ("5", "\\ne 5"), ("5", "\\approx 6"), ("5", "x \\ne 5"), ("5", "5\\sim 6"), ("5", "4.9999999"),
+        ("5", "(5,5)"), ("5", "5,5,6"), ("5", "\\overline{5}"), ("5", "5^\\circ \\text{ or } 6^\\circ"), ("5", "5 \\vee 6"), ("5", "\\text{five or six}"),
+        ("\\frac{1}{2}", "\\frac{2}{1}"), ("\\frac{1}{2}", "0.49999"), ("x+1", "X+1"), ("x+1", "x+1=0"), ("x+1", "x+1>0"), ("x+1", "x+1 = x+2"), ("(1,2)", "(y,x)=(1,2)"),
+        ("(1,2)", "1,2"), ("(1,2)", "(1.2)"), ("2\\sqrt{3}", "\\pm2\\sqrt{3}"), ("2\\sqrt{3}", "2\\sqrt[3]{3}"), ("90^\\circ", "\\pi/2"), ("90^\\circ", "90\\pi"),
+    ]) + [
+        ("5", "\\boxed{6 \\boxed{5}}"), ("5", "\\boxed{5 \\boxed{6}}"), ("5", "- \\boxed{6}\n- \\boxed{5}"), ("5", "1. \\boxed{6} 2. \\boxed{5}"), ("5", "$x \\ne \\boxed{5}$"),
+        ("5", "\\boxed{5} is wrong"), ("5", "$\\boxed{5}$ is not the answer."), ("5", "\\boxed{6}+\\boxed{5}"), ("5", "\\boxed{6} (\\boxed{5})"), ("5", "<answer>5 or 6</answer>"),
+        ("5", "#### 5 or 6"), ("A", "A B"), ("A", "A? No, B."), ("A", "All of A"), ("5", "The answer is 5 (or 6)."), ("5", "5 6"), ("5", "either 5 or 6"),
+        ("5", "\\boxed{5}, where the answer could also be \\boxed{6}"),
+    ]  # fmt: skip
+    accepted = [("5", "\\boxed{\\boxed{5}}"), ("(1,2)", "\\boxed{(x,y)=(1,2)}"), ("5", "\\boxed{5}. It is not difficult.")]
+    expect(verifier, accepted, refused)
+
+
+CONVENTION = re.compile(r"^\| .*\| `(.+)` \| `(.+)` \| (\w+) \|$", re.MULTILINE)
+
+
+def test_every_example_of_the_conventions_holds(verifier):
+    page = (Path(__file__).parents[1] / "docs" / "verification.md").read_text(encoding="utf-8")
+    rows = CONVENTION.findall(page)
+    found = labels(verifier, [(gold, response) for gold, response, _label in rows])
+    assert len(rows) >= 30
+    assert [row for row in rows if found[row[:2]] != row[2]] == []
