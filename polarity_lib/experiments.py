@@ -165,8 +165,8 @@ def published_run(run: str) -> dict[str, pd.DataFrame] | None:
     for folder in sorted(published_root().glob("*/metrics.parquet")):
         name = folder.parent.name
         if run in _published_table(name, "metrics"):
-            line = _published_table(name, "runs")[run].iloc[0]
-            say_if_edited(line.method, line.get("method_digest"), "To compute it here: reuse_published=False")
+            for line in _published_table(name, "runs").get(run, pd.DataFrame()).to_dict("records")[:1]:
+                say_if_edited(line["method"], line.get("method_digest"), "To compute it here: reuse_published=False")
             return {t: _published_table(name, t).get(run, _empty(name, t)) for t in TABLES}
     return None
 
