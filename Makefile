@@ -36,7 +36,7 @@ STUDY = --scale $(SCALE) --cores $(CORES) $(if $(SEEDS),--seeds $(SEEDS)) $(if $
 	$(if $(call on,$(FULL)),--full) $(if $(REUSE),--reuse $(REUSE))
 
 .DEFAULT_GOAL := help
-.PHONY: help env study plan publish lab test data clean-runs
+.PHONY: help env study plan report publish lab test data clean-runs
 
 help:  ## list these targets
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -61,6 +61,9 @@ study: env  ## run the study's notebooks and what they need: the preview; FULL=1
 
 plan: env  ## print runs and hours without running; SCALE=paper prints GPU hours, disk and licences
 	@$(POLARITY) plan $(STUDY)
+
+report: env  ## write Snakemake's page about a finished study: jobs, times, files
+	@$(POLARITY) report $(STUDY)
 
 publish: env  ## turn the finished runs of the committed study into data/results and figures
 	@$(POLARITY) publish

@@ -5,6 +5,8 @@
     python -m polarity_lib notebook 10 -p scale tiny -p seeds 2
     python -m polarity_lib study --only 10 --seeds 3
     python -m polarity_lib publish
+
+argparse does it: a few commands with plain options need no dependency.
 """
 
 import argparse
@@ -74,7 +76,8 @@ def build_parser() -> Parser:
     notebook.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     notebook.add_argument("--output", type=Path, help="default: data/runs/notebooks/<name>.ipynb")
 
-    for name, text in (("study", "run notebooks and what they need"), ("plan", "runs and hours, without running")):
+    for name, text in (("study", "run notebooks and what they need"), ("plan", "runs and hours, without running"),
+                       ("report", "Snakemake's page about a finished study: jobs, times, files")):
         study = commands.add_parser(name, help=text, allow_abbrev=False)
         study.add_argument("--scale", default="tiny")
         study.add_argument("--seeds", type=whole_number)
@@ -135,10 +138,12 @@ def command_notebook(args) -> None:
 def command_study(args) -> int:
     """Bring about the study, or print its plan."""
     from polarity_lib.study.plan import Settings, plan_text
-    from polarity_lib.study.running import run_study
+    from polarity_lib.study.running import run_study, write_report
 
     reuse = None if args.reuse is None else bool(args.reuse)
     settings = Settings(args.scale, args.seeds, args.only, args.full, reuse)
+    if args.command == "report":
+        return write_report(settings, runs_root() / "study" / f"report-{settings.label}.html")
     if args.command == "plan" and not args.dry_run:
         print(plan_text(settings, args.cores))
         return 0
@@ -181,7 +186,8 @@ def command_clean(args) -> int:
 
 
 COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_base_policy, "notebook": command_notebook,
-            "study": command_study, "plan": command_study, "publish": command_publish, "pages": command_pages,
+            "study": command_study, "plan": command_study, "report": command_study,
+            "publish": command_publish, "pages": command_pages,
             "clean-runs": command_clean}
 
 

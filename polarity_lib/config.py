@@ -5,6 +5,8 @@ whoever needs them second loads what the first computed. Fields at their
 default value are left out of the hash, so a field added later with a default
 changes no existing name.
 
+The record and its hash stay our own: every committed run is named by them, so another library's would rename all.
+
 Seed s names a whole replicate: base policy s, problem order s, sampling
 stream s. Arms with the same seed are therefore paired.
 """

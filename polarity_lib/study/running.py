@@ -78,7 +78,16 @@ def settle_markers(settings: Settings) -> None:
                 marker(f"start.{name}").unlink(missing_ok=True)
 
 
-def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None) -> int:
+def write_report(settings: Settings, path: Path) -> int:
+    """Snakemake's own page about a finished study: its jobs, their times, what they made."""
+    make_folder(path.parent)
+    status = snakemake(settings, 1, more=("--report", str(path)))
+    say(str(path) if not status else "No report: the study must be finished first (`make study` with the same SCALE, SEEDS, "
+        "ONLY and FULL). What Snakemake said is above.")
+    return status
+
+
+def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None, more: tuple[str, ...] = ()) -> int:
     """Call Snakemake on our Snakefile.
 
     Our own lock replaces Snakemake's, which would outlive a hard kill. Only
@@ -94,6 +103,7 @@ def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None) 
                "--cores", str(cores), "--nolock", "--rerun-incomplete", "--rerun-triggers", "params",
                "--keep-going", "--scheduler", "greedy"]
     command += ["--dry-run"] if dry_run else ["--quiet", "all"]  # jobs speak for themselves
+    command += more
     command += ["--config", *(f"{k}={v}" for k, v in config.items())]
     # The notebooks' kernels start elsewhere; they must find this library and this environment's kernel.
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

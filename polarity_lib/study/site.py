@@ -1,4 +1,7 @@
-"""Executed notebooks -> HTML pages with an index, readable without Jupyter."""
+"""Executed notebooks -> HTML pages with an index, readable without Jupyter.
+
+By nbconvert: it works without a network, which Jupyter Book 2 does not.
+"""
 
 import html
 import re

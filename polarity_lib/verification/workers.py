@@ -6,6 +6,9 @@ scripts without a `__main__` guard. The caller's signal handlers are neither use
 touched. The parent keeps the time and kills what exceeds it; the memory limit is
 set inside the process (`RLIMIT_AS`: on Linux; elsewhere the clock alone guards).
 
+Kept as our own, because no pool that we know has a limit per task which a busy machine cannot trip: those of
+`concurrent.futures` and pebble count the clock alone.
+
 A verdict must not depend on how busy the machine is. So a task whose time is up is ended only if
 it has really had that much of a processor; else it gets what it is owed, up to `PATIENCE` times
 the limit on the clock. On an idle machine the two are the same.

@@ -47,3 +47,13 @@ def test_snakemake_lists_the_jobs_of_the_plan(tmp_path):
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
     name = plan.notebooks("10")[0].stem
     assert counts[f"runs_of_{name}"] == str(len(jobs)) and counts[f"notebook_{name}"] == "1"
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_report_is_snakemakes_own(status, monkeypatch, tmp_path, capfd):
+    asked = {}
+    monkeypatch.setattr(running, "snakemake", lambda settings, cores, more: asked.update(more=more) or status)
+    page = tmp_path / "study" / "report.html"
+    assert running.write_report(Settings(scale="smoke"), page) == status
+    assert asked["more"] == ("--report", str(page)) and page.parent.is_dir()
+    assert ("must be finished" if status else str(page)) in capfd.readouterr().err
