@@ -15,7 +15,7 @@ from polarity_lib.verification.exact import Formula, Number, Ordered, Several, r
 from polarity_lib.verification.second_opinion import (
     answer_kind, disagreement, disagreement_by_kind,
 )  # fmt: skip
-from polarity_lib.verification.steps_text import join_steps, locate_steps, split_steps
+from polarity_lib.verification.steps_text import locate_steps, split_steps
 
 DATA = os.environ.get("POLARITY_TEST_DATA", "")
 needs_data = pytest.mark.skipif(
@@ -158,7 +158,7 @@ def test_a_reasoning_text_is_cut_where_a_reader_would_cut():
         "\\[",
         "```python",
     ]
-    assert join_steps(steps) == REASONING
+    assert "".join(steps) == REASONING
 
 
 def test_positions_fit_the_text():
@@ -204,7 +204,7 @@ def test_short_pieces_join_their_neighbours():
 )
 def test_joining_gives_any_text_back(parts, min_characters):
     text = "".join(parts)
-    assert join_steps(split_steps(text, min_characters)) == text
+    assert "".join(split_steps(text, min_characters)) == text
 
 
 @needs_data
@@ -212,7 +212,7 @@ def test_joining_gives_recorded_responses_back():
     counts = []
     for row in recorded():
         steps = split_steps(row["response"])
-        assert join_steps(steps) == row["response"]
+        assert "".join(steps) == row["response"]
         counts.append(len(steps))
     long = [
         count for row, count in zip(recorded(), counts) if len(row["response"]) > 5_000 and "Sky-T1" in row["model"]

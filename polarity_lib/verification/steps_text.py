@@ -108,8 +108,3 @@ def locate_steps(text: str, min_characters: int = 20) -> list[Step]:
 def split_steps(text: str, min_characters: int = 20) -> list[str]:
     """The texts of the steps; joining them gives `text` back exactly."""
     return [step.text for step in locate_steps(text, min_characters)]
-
-
-def join_steps(steps: list[str]) -> str:
-    """The inverse of `split_steps`."""
-    return "".join(steps)
