@@ -15,6 +15,8 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+from polarity_lib.outside import Told
+
 # Raise this when the meaning of a record changes although its fields do not.
 FORMAT = 1
 
@@ -23,8 +25,10 @@ FORMAT = 1
 VERDICT_CONTROLS = ("true", "tossed", "quarter_tossed", "flipped", "leaky")
 
 
-class ConfigError(ValueError):
+class ConfigError(ValueError, Told):
     """A parameter that cannot be right; raised before any computing."""
+
+    status = 2
 
 
 def choose(kind: str, name: str, valid) -> str:
