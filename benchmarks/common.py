@@ -14,7 +14,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def machine() -> dict:
     """The processor, its float32 speed on one thread (the floor of everything else), and threads used."""
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line]
+    told = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.split(":")[1].strip() for line in told if "model name" in line]
     a, b = torch.randn(4096, 128), torch.randn(128, 384)
     seconds = fastest(lambda: a @ b, 50)
     return {"processor": names[0] if names else platform.processor(), "threads": torch.get_num_threads(),
