@@ -32,8 +32,9 @@ endif
 BIN := $(VENV)/bin
 POLARITY := OMP_NUM_THREADS=1 $(BIN)/python -m polarity_lib
 on = $(filter-out 0 no false,$(1))
-STUDY = --scale $(SCALE) --cores $(CORES) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY)) \
-	$(if $(call on,$(FULL)),--full) $(if $(REUSE),--reuse $(REUSE))
+quoted = '$(subst ','\'',$(1))'
+STUDY = --scale $(call quoted,$(SCALE)) --cores $(call quoted,$(CORES)) $(if $(SEEDS),--seeds $(call quoted,$(SEEDS))) \
+	$(if $(ONLY),--only $(call quoted,$(ONLY))) $(if $(call on,$(FULL)),--full) $(if $(REUSE),--reuse $(call quoted,$(REUSE)))
 
 .DEFAULT_GOAL := help
 .PHONY: help env study plan report publish lab test data clean-runs

@@ -16,7 +16,7 @@ settings = plan.Settings(
     full=bool(config.get("full", False)),
     reuse=config.get("reuse"),
 )
-PYTHON = f"OMP_NUM_THREADS=1 {shlex.quote(sys.executable)} -m polarity_lib"
+PYTHON = f"OMP_NUM_THREADS=1 {shlex.quote(sys.executable)} -m polarity_lib".replace("{", "{{").replace("}", "}}")
 JOBS = {job.name: job for job in plan.study_jobs(settings)}
 NOTEBOOKS = {path.stem: path for path in plan.notebooks(settings.only)}
 STARTS, FIRST = {}, {}  # base policies by name, and the notebook that needs each first
@@ -31,8 +31,8 @@ BENCHMARKS = str(costs.benchmarks())  # Snakemake leaves the seconds of every jo
 
 def run_arguments(wildcards):
     job = JOBS[wildcards.job]
-    fresh = "" if settings.reuses else " --fresh"
-    return f"{job.experiment} --arms {shlex.quote(job.arm)} --scale {settings.scale} --seeds {job.seeds}{fresh}"
+    fresh = [] if settings.reuses else ["--fresh"]
+    return shlex.join([job.experiment, "--arms", job.arm, "--scale", settings.scale, "--seeds", str(job.seeds), *fresh])
 
 
 def run_inputs(wildcards):
@@ -44,7 +44,7 @@ def run_inputs(wildcards):
 
 def start_arguments(wildcards):
     start = STARTS[wildcards.start]
-    return f"{start.corpus} {start.size} {start.steps} {start.seed}"
+    return shlex.join([start.corpus, start.size, str(start.steps), str(start.seed)])
 
 
 def notebook_inputs(wildcards):
@@ -61,7 +61,7 @@ def notebook_arguments(wildcards):
     path = NOTEBOOKS[wildcards.notebook]
     known = execution.declared_parameters(path)
     given = running.notebook_parameters(settings, path)
-    return " ".join(f"-p {k} {shlex.quote(str(v))}" for k, v in given.items() if k in known)
+    return shlex.join([word for k, v in given.items() if k in known for word in ("-p", k, str(v))])
 
 
 def one_of(names):
@@ -106,4 +106,4 @@ for name in NOTEBOOKS:
             arguments=notebook_arguments,
             reasons=lambda wildcards: plan.reasons_to_execute(NOTEBOOKS[wildcards.notebook], settings),
         priority: 100 - int(name[:2])
-        shell: PYTHON + " notebook {wildcards.notebook} --output {output:q} {params.arguments}"
+        shell: PYTHON + " notebook {wildcards.notebook:q} --output {output:q} {params.arguments}"

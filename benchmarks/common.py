@@ -1,6 +1,5 @@
 """What every benchmark shares: the machine, versions, and how a measurement is kept."""
 
-import json
 import platform
 import time
 from importlib.metadata import version
@@ -8,12 +7,15 @@ from pathlib import Path
 
 import torch
 
+from polarity_lib.outside import strict_json
+
 RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict:
     """The processor, its float32 speed on one thread (the floor of everything else), and threads used."""
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    told = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.split(":")[1].strip() for line in told if "model name" in line]
     a, b = torch.randn(4096, 128), torch.randn(128, 384)
     seconds = fastest(lambda: a @ b, 50)
     return {"processor": names[0] if names else platform.processor(), "threads": torch.get_num_threads(),
@@ -38,5 +40,5 @@ def keep(name: str, rows: list[dict], packages=("torch", "transformers")) -> Non
               "ours": {r["what"]: r["ours"] for r in rows}, "peer": {r["what"]: r["peer"] for r in rows},
               "ratio": {r["what"]: r["ratio"] for r in rows}}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps(record, indent=1))
+    (RESULTS / f"{name}.json").write_text(strict_json(record, indent=1) + "\n", encoding="utf-8")
+    print(strict_json(record, indent=1))

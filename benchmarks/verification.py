@@ -24,6 +24,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from polarity_lib.outside import strict_json
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -105,7 +107,7 @@ def measure(name, golds, responses, labels=None):
 
 def processor():
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
@@ -121,7 +123,7 @@ def main():
     results = {"easy": measure("easy", *easy_cases(arguments.easy))}
     data = os.environ.get("POLARITY_TEST_DATA")
     if data and (Path(data) / "responses.jsonl").is_file():
-        lines = (Path(data) / "responses.jsonl").read_text(encoding="utf-8").splitlines()[: arguments.rows]
+        lines = (Path(data) / "responses.jsonl").read_text(encoding="utf-8").strip("\n").split("\n")[: arguments.rows]
         rows = [json.loads(line) for line in lines]
         columns = [[row[name] for row in rows] for name in ("gold", "response", "label")]
         results["mixed"] = measure("mixed", *columns)
@@ -147,7 +149,7 @@ def main():
             **{name: version(name) for name in ("math-verify", "sympy", "latex2sympy2-extended")},
         },
     }
-    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    arguments.out.write_text(strict_json(report, indent=2) + "\n", encoding="utf-8")
     print(f"written: {arguments.out}")
 
 

@@ -9,6 +9,7 @@ Four storeys; a module imports only from those below it (a test says so):
                statistics   intervals over seeds
     core       from a problem to an update, in this order:
 
+        outside       errors of one line, cores, strict JSON: where we meet people and other programs
         config        one frozen record that says everything about a run
         results       run folders: lock, atomic writes, continue, load
         problems/     problem families, disjoint splits, variants, the papers' problem sets

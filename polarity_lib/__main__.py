@@ -15,8 +15,8 @@ import os
 import sys
 from pathlib import Path
 
-from polarity_lib.config import ConfigError
-from polarity_lib.results import ROOT, Damaged, StorageError, runs_root, say
+from polarity_lib.outside import cores_allowed, end_in_one_line
+from polarity_lib.results import ROOT, runs_root
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,7 +84,7 @@ def build_parser() -> Parser:
         study.add_argument("--only", default="", help="notebooks by number, separated by commas")
         study.add_argument("--full", action="store_true", help="the committed study")
         study.add_argument("--reuse", type=int, choices=(0, 1), help="take runs committed in data/results")
-        study.add_argument("--cores", type=whole_number, default=os.cpu_count() or 2)
+        study.add_argument("--cores", type=whole_number, default=cores_allowed())
         study.add_argument("--dry-run", action="store_true", help="list the jobs only")
 
     commands.add_parser("publish", help="collect the committed study from data/runs into data/results")
@@ -197,17 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     for variable in ("POLARITY_RUNS", "POLARITY_SITE", "POLARITY_PAPERS", "POLARITY_TEST_DATA"):
         if os.environ.get(variable, "").strip():  # relative to where the person stands, for every process that we start
             os.environ[variable] = os.path.abspath(os.path.expanduser(os.environ[variable].strip()))
-    try:
-        return COMMANDS[args.command](args) or 0
-    except ConfigError as error:
-        say(f"error: {error}")
-        return 2
-    except (StorageError, Damaged) as error:
-        say(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted; the same command continues from here")
-        return 130
+    return end_in_one_line(COMMANDS[args.command], args)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+from polarity_lib.outside import Told
+
 # Raise this when the meaning of a record changes although its fields do not.
 FORMAT = 1
 
@@ -25,8 +27,10 @@ FORMAT = 1
 VERDICT_CONTROLS = ("true", "tossed", "quarter_tossed", "flipped", "leaky")
 
 
-class ConfigError(ValueError):
+class ConfigError(ValueError, Told):
     """A parameter that cannot be right; raised before any computing."""
+
+    status = 2
 
 
 def choose(kind: str, name: str, valid) -> str:

@@ -61,7 +61,7 @@ def world_rate(world: str, method: str) -> float:
 @functools.cache
 def rates_record() -> dict:
     """data/rates.json: the rates, and the grids they were chosen from."""
-    return json.loads(RATES_FILE.read_text())
+    return json.loads(RATES_FILE.read_text(encoding="utf-8"))
 
 
 def configure(scale: Scale, method: str, seed: int, world: str = "countdown3", start_steps: int | None = None,

@@ -28,14 +28,16 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
+from polarity_lib.outside import Told, strict_json
+
 ROOT = Path(os.environ.get("POLARITY_ROOT", Path(__file__).resolve().parent.parent))
 
 
-class StorageError(OSError):
+class StorageError(OSError, Told):
     """The disk refused; the message is one line a person can act on."""
 
 
-class Damaged(Exception):
+class Damaged(Told):
     """A file in a run folder is not what was written there."""
 
 
@@ -80,6 +82,9 @@ REASONS = {
     errno.ENAMETOOLONG: "a name in it is too long",
     errno.ELOOP: "it leads round in a circle of links",
     errno.EIO: "the disk reports an error",
+    errno.ENOLCK: "the file system offers no locks",
+    errno.ENOSYS: "the file system offers no locks",
+    errno.EOPNOTSUPP: "the file system offers no locks",
 }
 
 
@@ -89,12 +94,18 @@ def clear_storage_errors(path: Path):
     try:
         yield
     except OSError as error:
-        if isinstance(error, StorageError) or error.errno not in REASONS:
+        if isinstance(error, StorageError) or error.errno not in REASONS or _elsewhere(error, path):
             raise
         raise StorageError(
             f"Cannot write {path}: {REASONS[error.errno]}. Nothing half-written was left; "
             "free some space or set POLARITY_RUNS to another folder, then run the same command."
         ) from None
+
+
+def _elsewhere(error: OSError, path: Path) -> bool:
+    """Whether it was another file that was refused, for example a program that is not installed."""
+    name = error.filename if isinstance(error.filename, (str, Path)) else path
+    return not (Path(name).is_relative_to(path.parent) or path.is_relative_to(name))
 
 
 def make_folder(path: Path) -> Path:
@@ -191,10 +202,10 @@ class RunFolder:
 
     def begin(self, record: dict | None = None) -> None:
         """Write the identity and, at a run's first step, where and when it was made."""
-        text = json.dumps(self.identity, indent=1, sort_keys=True)
+        text = strict_json(self.identity, indent=1, sort_keys=True)
         write_atomic(self.path / "config.json", text.encode())
         if record is not None:
-            write_atomic(self.path / "record.json", json.dumps(record, indent=1).encode())
+            write_atomic(self.path / "record.json", strict_json(record, indent=1).encode())
 
     def record(self) -> dict:
         """What `begin` was told; empty for runs made before records were kept, and where the file is damaged."""
@@ -227,8 +238,8 @@ class RunFolder:
     def watch(self, row: dict) -> None:
         """Append one line to metrics.jsonl, for people and live plots only."""
         with clear_storage_errors(self.path / "metrics.jsonl"):
-            with open(self.path / "metrics.jsonl", "a") as file:
-                file.write(json.dumps(row) + "\n")
+            with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+                file.write(strict_json(row) + "\n")
 
     # --- when finished ------------------------------------------------------
 
@@ -241,7 +252,7 @@ class RunFolder:
             write_atomic(self.path / f"{name}.parquet", data)
         done = {"identity": self.identity, "files": sums, "finished": time.strftime("%FT%TZ", time.gmtime())}
         done |= {"diverged": diverged} if diverged else {}
-        write_atomic(self.path / ("diverged.json" if diverged else "done.json"), json.dumps(done, indent=1).encode())
+        write_atomic(self.path / ("diverged.json" if diverged else "done.json"), strict_json(done, indent=1).encode())
         self.drop_checkpoint()
 
     def load(self) -> dict[str, pd.DataFrame] | None:
@@ -257,7 +268,7 @@ class RunFolder:
             return None
 
     def _read(self, end: Path) -> dict[str, pd.DataFrame]:
-        done = json.loads(end.read_text())
+        done = json.loads(end.read_text(encoding="utf-8"))
         tables = {}
         for file, expected in done["files"].items():
             data = (self.path / file).read_bytes()
@@ -301,7 +312,7 @@ def without_timings(table: pd.DataFrame) -> pd.DataFrame:
 def current_commit() -> str:
     """The commit of this checkout, "+" behind it if files differ from it; "unknown" outside git."""
     def git(*words):
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no")

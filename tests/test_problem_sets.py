@@ -92,6 +92,34 @@ def test_a_broken_line_is_named(little_set):
         sets.load_problem_set("little")
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e", "\r", "\n"])
+def test_a_line_end_of_unicode_inside_a_text_ends_no_row(sign, little_set, tmp_path):
+    """Raw in the file where JSON allows it, as we and others write it."""
+    rows = [{"problem": f"What{sign}is 1+1?", "answer": "2"}, ROWS[1]]
+    sets._save("little", rows, tmp_path)
+    assert sets.read_jsonl(tmp_path / "little.jsonl") == rows
+    assert [p.prompt for p in sets.load_problem_set("little")] == [row["problem"] for row in rows]  # a blank to the hash
+
+
+def test_files_of_other_editors_are_read_or_named(little_set, tmp_path):
+    folder = little_set(ROWS)
+    text = (folder / "little.jsonl").read_text(encoding="utf-8")
+    (folder / "little.jsonl").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert len(sets.load_problem_set("little")) == 2
+    (folder / "little.jsonl").write_bytes('{"problem": "é", "answer": "1"}\n'.encode("latin-1"))
+    with pytest.raises(sets.ProblemSetError, match="little.jsonl is not in UTF-8"):
+        sets.load_problem_set("little")
+
+
+def test_a_fetched_set_is_strict_json_and_leaves_no_half_file(little_set, tmp_path, monkeypatch):
+    path = sets._save("little", [ROWS[0] | {"level": float("nan")}], tmp_path)
+    assert "NaN" not in path.read_text(encoding="utf-8") and sets.read_jsonl(path)[0]["level"] is None
+    monkeypatch.setattr(Path, "replace", lambda *args: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        sets._save("little", ROWS, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["little.jsonl"]
+
+
 def test_an_unknown_name_is_met_with_near_misses():
     with pytest.raises(ConfigError, match="gsm8k"):
         sets.load_problem_set("gsm8")
@@ -164,6 +192,9 @@ def test_the_choices_of_gpqa_have_a_fixed_order_and_the_letter_of_the_right_one(
         ("none", ""),
         ("\\boxed{1} then \\boxed{a{b}c}", "a{b}c"),
         ("\\boxed{open", ""),
+        ("so it is \\boxed", ""),  # ends there
+        ("\\boxed ", ""),
+        ("\\boxed $", ""),
     ],
 )
 def test_the_last_box_of_a_solution(solution, answer):

@@ -1,6 +1,8 @@
 """Files are whole or absent, damage is noticed, and one of two processes waits."""
 
 import errno
+import fcntl
+import json
 import os
 import threading
 
@@ -14,6 +16,7 @@ from polarity_lib.experiments import Arm, train_or_load
 from polarity_lib.results import (
     Damaged, RunFolder, StorageError, load_tensors, read_lines, runs_root, save_tensors, without_timings, write_atomic,
 )  # fmt: skip
+from polarity_lib.study import plan
 
 SHORT = StartConfig("countdown", "smoke", steps=2, seed=0, batch=4)  # a base policy in an instant
 TABLES = {"metrics": pd.DataFrame({"step": [0, 1], "metric": ["a", "timing.b"], "value": [0.5, 1.5]})}
@@ -145,7 +148,25 @@ def test_a_damaged_run_is_said_and_alone_redone(file, damage, configure, capsys)
     pd.testing.assert_frame_equal(after.problems, before.problems, check_exact=True)
 
 
+def test_live_metrics_are_strict_json_that_readers_take(tmp_path):
+    folder = RunFolder("run", {}, tmp_path)
+    folder.path.mkdir()
+    folder.watch({"step": 0, "value": float("nan")})
+    folder.watch({"step": 1, "value": float("-inf")})
+    lines = (folder.path / "metrics.jsonl").read_text(encoding="utf-8").strip().split("\n")
+    assert [json.loads(line) for line in lines] == [{"step": 0, "value": None}, {"step": 1, "value": None}]
+    assert pd.read_json(folder.path / "metrics.jsonl", lines=True).value.isna().all()
+    assert plan._steps_behind(folder.path, 4) == 0.5
+
+
 # ---------------------------------------------------------------- the lock
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_one_clear_line(number, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", fail_with(number))
+    with pytest.raises(StorageError, match="offers no locks.*POLARITY_RUNS"), RunFolder("run", {}, tmp_path).lock():
+        pass
 
 
 def test_the_second_waits_then_loads(tmp_path, capsys):

@@ -32,6 +32,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from polarity_lib.config import choose
+from polarity_lib.outside import Told, end_in_one_line, strict_json
 from polarity_lib.problems.base import Problem
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ MANIFEST = REPOSITORY / "data" / "problems_manifest.json"
 FETCHED = REPOSITORY / "data" / "problems"
 
 
-class ProblemSetError(RuntimeError):
+class ProblemSetError(RuntimeError, Told):
     """A set is absent, damaged or out of scope; the message says what to do."""
 
 
@@ -90,13 +91,17 @@ def local_file(name: str, folder: str | Path | None = None) -> Path | None:
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Rows of a file with one JSON object per line.
+    """Rows of a file with one JSON object per line, whatever line ends of Unicode stand inside the texts.
 
     Raises:
         ProblemSetError: a line is no object with `problem` and `answer`; the line is named.
     """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise ProblemSetError(f"{path} is not in UTF-8 ({error.reason} at byte {error.start}).") from None
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028 and its like
         if not line.strip():
             continue
         try:
@@ -180,7 +185,7 @@ def last_boxed(solution: str) -> str:
         return ""
     opening = solution.find("{", start)
     if opening < 0 or solution[start + 6 : opening].strip():
-        return solution[start + 6 :].strip().split("$")[0].split()[0]
+        return next(iter(solution[start + 6 :].partition("$")[0].split()), "")
     depth = 0
     for index in range(opening, len(solution)):
         depth += (solution[index] == "{") - (solution[index] == "}")
@@ -278,9 +283,12 @@ def hub_rows(name: str) -> list[dict]:
 def _save(name, rows, folder):
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / manifest()[name]["file"]
-    partial = target.with_suffix(".part")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return partial.replace(target)  # the path of the file
+    partial = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        partial.write_text("".join(strict_json(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        return partial.replace(target)  # the path of the file
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def fetch(names: list[str] | None = None, folder: Path = FETCHED) -> list[str]:
@@ -310,7 +318,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("command", choices=["fetch", "list"])
     parser.add_argument("names", nargs="*", help="sets; none for all")
-    parsed = parser.parse_args(arguments)
+    return end_in_one_line(_run, parser.parse_args(arguments))
+
+
+def _run(parsed: argparse.Namespace) -> int:
     for name in parsed.names:
         choose("problem set", name, manifest())
     if parsed.command == "fetch":

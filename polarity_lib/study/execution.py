@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from polarity_lib.config import ConfigError, choose
-from polarity_lib.results import make_folder, say
+from polarity_lib.results import clear_storage_errors, make_folder, say
 from polarity_lib.study.plan import NOTEBOOKS, notebooks
 
 
@@ -17,7 +17,13 @@ def declared_parameters(path: Path) -> dict:
     """Names and default values in a notebook's parameters cell (literals only)."""
     import papermill
 
-    return {name: ast.literal_eval(found["default"]) for name, found in papermill.inspect_notebook(str(path)).items()}
+    found = papermill.inspect_notebook(literal(path))
+    return {name: ast.literal_eval(one["default"]) for name, one in found.items()}
+
+
+def literal(path: Path) -> str:
+    """A path as papermill takes it: it would fill {names} in with parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def find_notebook(name: str) -> Path:
@@ -88,16 +94,23 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
 
     Raises:
         papermill.PapermillExecutionError: a cell raised.
+        StorageError: the copy cannot be written (full disk, read-only).
     """
-    import papermill
-
     make_folder(output.parent)
     failed = output.with_suffix(".failed.ipynb")
     part = output.with_name(f".{output.stem}.{os.getpid()}.part.ipynb")
     say(f"[{path.stem}] notebook starts")
+    with clear_storage_errors(output):
+        _execute(path, part, output, failed, parameters)
+    say(f"[{path.stem}] notebook is done")
+
+
+def _execute(path: Path, part: Path, output: Path, failed: Path, parameters: dict) -> None:
+    import papermill
+
     try:
         papermill.execute_notebook(
-            str(path), str(part), parameters=parameters, cwd=str(path.parent), progress_bar=False,
+            literal(path), literal(part), parameters=parameters, cwd=str(path.parent), progress_bar=False,
             stderr_file=Relay())
         os.replace(part, output)
     except papermill.PapermillExecutionError:
@@ -107,4 +120,3 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     finally:
         part.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
-    say(f"[{path.stem}] notebook is done")

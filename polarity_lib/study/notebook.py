@@ -6,8 +6,6 @@ under papermill and in a test, from whatever folder the kernel was started in.
 
 import ast
 import html
-import json
-import math
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +17,7 @@ import transformers
 from IPython.display import HTML
 
 from polarity_lib.config import ConfigError, choose, scale_named
+from polarity_lib.outside import strict_json
 from polarity_lib.plots import RIGHT, WRONG
 from polarity_lib.results import ROOT, current_commit, make_folder, runs_root, write_atomic
 from polarity_lib.rollouts import Rollouts
@@ -158,22 +157,9 @@ def save_record(record: dict, notebook: str, scale: str) -> Path:
         <runs>/notebooks/<notebook>-<scale>.json, beside the copy that `make study` executed.
     """
     path = runs_root() / "notebooks" / f"{notebook}-{scale}.json"
-    text = json.dumps({"notebook": notebook, "scale": scale, "commit": current_commit(), "record": plain(record)}, indent=1)
+    text = strict_json({"notebook": notebook, "scale": scale, "commit": current_commit(), "record": record}, indent=1)
     write_atomic(path, (text + "\n").encode())
     return path
-
-
-def plain(value):
-    """numpy and torch numbers as Python's own; NaN and infinities as null, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if hasattr(value, "tolist"):  # numpy and torch, scalars and arrays alike
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def results_folder(results_dir: str) -> Path:

@@ -11,6 +11,7 @@ import functools
 import json
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -66,6 +67,12 @@ def readme(text: str) -> str:
     return marked.sub(lambda m: m[1] + findings() + "\n" + m[2], text)
 
 
+def cell(text) -> str:
+    """A text as one cell of a Markdown table: it cannot end the cell, the row or the page, nor become HTML."""
+    text = " ".join(str(text).split()).replace("\\|", "|").replace("|", "\\|")
+    return re.sub("<(?=[A-Za-z/!?])", "&lt;", text)
+
+
 # --- docs/claims.md -----------------------------------------------------------------
 
 
@@ -103,13 +110,13 @@ def claim_line(name: str, rows: pd.DataFrame) -> str:
         numbers = f"{first.subtest}: {first.theirs or '–'} → {ours:+.1f} ({low:+.1f}, {high:+.1f})"
         seen = f"{float(first.smallest_detectable):.1f}"
     notebook, figure = notebook_numbered(total.notebook), f"figures/{total.figure}.png"
-    where = total.notebook
+    where = cell(total.notebook)
     if notebook:
-        path = f"../{notebook.relative_to(ROOT)}" if notebook.is_relative_to(ROOT) else str(notebook)
-        where = f"[{where}]({path})"
-    where += f", [figure](../{figure})" if (ROOT / figure).exists() else ""
-    verdict = f"**{total.verdict}** ({total.reason})"
-    return f"| {name} | {CLAIMS[name].says} | {numbers} | {seen} | {total.seeds} | {verdict} | {where} |"
+        path = f"../{notebook.relative_to(ROOT).as_posix()}" if notebook.is_relative_to(ROOT) else notebook.as_posix()
+        where = f"[{where}]({quote(path)})"
+    where += f", [figure](../{quote(figure)})" if (ROOT / figure).exists() else ""
+    verdict = f"**{total.verdict}** ({cell(total.reason)})"
+    return f"| {cell(name)} | {cell(CLAIMS[name].says)} | {cell(numbers)} | {seen} | {total.seeds} | {verdict} | {where} |"
 
 
 def summary(runs: Runs, prefix: str, ks: tuple[int, ...]) -> str:
@@ -124,7 +131,7 @@ def summary(runs: Runs, prefix: str, ks: tuple[int, ...]) -> str:
         told = f"{gain.estimate:+.1f}" + (f" ({gain.low:+.1f}, {gain.high:+.1f})" if gain.n > 1 else "")
         told = "" if arm == f"{prefix}base" else told
         cells = " | ".join(f"{tables[k][arm].mean():.1f}" for k in ks)
-        lines.append(f"| {arm_label(arm.removeprefix(prefix))} | {cells} | {told} | {tables[1][arm].count()} |")
+        lines.append(f"| {cell(arm_label(arm.removeprefix(prefix)))} | {cells} | {told} | {tables[1][arm].count()} |")
     return "\n".join(lines)
 
 
@@ -137,12 +144,12 @@ def speed() -> str:
              "versions. Each ratio comes from one run of both sides.", "",
              "| what | ours | peer | ratio | threads |", "|---|---|---|---|---|"]
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         threads = record["machine"].get("threads", 1) if isinstance(record["machine"], dict) else 1
         for row in record.get("measured", []):
             peer = f"{row['peer']:g} {row['unit']} ({row['peer_name']})" if row.get("peer") else "–"
             ratio = f"{row['ratio']:g} ×" if row.get("ratio") else "–"
-            lines.append(f"| {row['what']} | {row['ours']:g} {row['unit']} | {peer} | {ratio} | {threads} |")
+            lines.append(f"| {cell(row['what'])} | {row['ours']:g} {cell(row['unit'])} | {cell(peer)} | {ratio} | {threads} |")
     return "\n".join(lines) + "\n"
 
 
@@ -151,13 +158,13 @@ def speed() -> str:
 
 def pages() -> dict[Path, str]:
     """Every written page, as it should read."""
-    return {ROOT / "README.md": readme((ROOT / "README.md").read_text()),
+    return {ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
             ROOT / "docs" / "claims.md": ledger(published_root() / "claims.csv"), ROOT / "docs" / "speed.md": speed()}
 
 
 def out_of_date() -> list[Path]:
     """The pages that do not say what the tables say."""
-    return [path for path, text in pages().items() if not path.exists() or path.read_text() != text]
+    return [path for path, text in pages().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
 
 
 def write_pages() -> list[Path]:

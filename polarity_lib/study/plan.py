@@ -119,7 +119,7 @@ class Job:
     def name(self) -> str:
         """Carries a hash of its runs, so another rate or size is another job."""
         digest = content_hash({"runs": [arm.config.hash for arm in self.runs]})
-        return f"{self.experiment}.{re.sub('[^a-zA-Z0-9=.+-]+', '_', self.arm)}.{digest}"
+        return ".".join([*(re.sub("[^a-zA-Z0-9=.+_-]+", "_", word) for word in (self.experiment, self.arm)), digest])
 
     def finished(self, reuse: bool) -> bool:
         """Whether none of its runs needs computing."""
@@ -194,7 +194,7 @@ def _steps_behind(folder: Path, steps: int) -> float:
     try:
         with open(folder / "metrics.jsonl", "rb") as file:
             file.seek(max(0, file.seek(0, 2) - 20000))
-            last = file.read().decode().splitlines()[-1]
+            last = file.read().decode().strip().split("\n")[-1]
         return min(1.0, (json.loads(last)["step"] + 1) / max(1, steps))
     except (OSError, ValueError, IndexError, KeyError):
         return 0.0

@@ -74,7 +74,7 @@ def read_checked(folder: Path, identity: dict) -> dict[str, pd.DataFrame]:
         Damaged: says which file of which run.
     """
     try:
-        done = json.loads(ended(folder).read_text())
+        done = json.loads(ended(folder).read_text(encoding="utf-8"))
         if done["identity"] != json.loads(json.dumps(identity)):
             raise Damaged("its identity is not that of its name")
         tables = {}

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from polarity_lib.config import ConfigError
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 from polarity_lib.study.plan import (
     Settings, experiments_of, is_finished, notebooks, plan_text, progress_of, progress_of_start, start_is_made, study_jobs,
 )
-from polarity_lib.results import ROOT, make_folder, runs_root, say, write_atomic
+from polarity_lib.results import ROOT, clear_storage_errors, make_folder, runs_root, say, write_atomic
 from polarity_lib.study.pages import ledger
 from polarity_lib.study.site import build_site
 
@@ -40,12 +41,14 @@ def notebook_parameters(settings: Settings, notebook: Path) -> dict:
 
 def run_study(settings: Settings, cores: int, dry_run: bool = False) -> int:
     """Print the plan, bring it about, name what was made. Returns the exit status."""
+    refuse_patterns(ROOT, runs_root(), *notebooks(settings.only))
     print(plan_text(settings, cores), flush=True)
     if settings.scale == "paper" or dry_run:
         return snakemake(settings, cores, dry_run=True) if settings.scale != "paper" else 0
     make_folder(runs_root() / "study")
     progress = Progress(settings, cores)
-    with open(runs_root() / "study" / ".lock", "w") as lock, progress:
+    path = runs_root() / "study" / ".lock"
+    with clear_storage_errors(path), open(path, "wb") as lock, progress:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -58,6 +61,18 @@ def run_study(settings: Settings, cores: int, dry_run: bool = False) -> int:
         say("\nstudy: something above failed. What finished is kept; the same command continues from there. "
             "Snakemake's own account is in .snakemake/log.")
     return status
+
+
+def refuse_patterns(*paths: Path) -> None:
+    """Snakemake reads {names} and <names> in a path as patterns; every other sign is taken as it is.
+
+    Raises:
+        ConfigError: the checkout, the runs folder or a notebook's name holds such a sign.
+    """
+    for path in paths:
+        if set("{}<>") & set(str(path)):
+            raise ConfigError(f"Snakemake cannot work with {path}: it reads braces and <> in a name as patterns. Rename it, or "
+                              "set POLARITY_RUNS to another folder. Single runs and notebooks work there.")
 
 
 def settle_markers(settings: Settings) -> None:

@@ -7,6 +7,7 @@ import html
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -63,14 +64,14 @@ def write_page(executed_notebook: Path, target: Path) -> Path:
 
 def title_of(page: Path) -> str:
     """The first heading of a page, else its name."""
-    found = re.search(r"<h1[^>]*>(.*?)<a class", page.read_text(), re.DOTALL)
-    return re.sub(r"<[^>]+>", "", found.group(1)).strip() if found else page.stem
+    found = re.search(r"<h1[^>]*>(.*?)<a class", page.read_text(encoding="utf-8"), re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]+>", "", found.group(1))).strip() if found else page.stem
 
 
 def write_index(label: str, pages: list[Path], figures: list[Path], claims: Path) -> Path:
     """Links, figures and the claims table on one page."""
     parts = [f"<p>Made by <code>make study</code>, {html.escape(label)}.</p>", "<h2>Notebooks</h2>", "<ul>"]
-    parts += [f'<li><a href="{page.name}">{html.escape(page.stem[:2])} {html.escape(title_of(page))}</a></li>'
+    parts += [f'<li><a href="{quote(page.name)}">{html.escape(page.stem[:2])} {html.escape(title_of(page))}</a></li>'
               for page in pages]
     parts += ["</ul>", "<h2>Claims</h2>"]
     if claims.exists():
@@ -79,8 +80,9 @@ def write_index(label: str, pages: list[Path], figures: list[Path], claims: Path
     else:
         parts.append("<p>Notebook 90 has not been run yet; it judges the claims.</p>")
     parts += ["<h2>Figures</h2>"]
-    parts += [f'<figure><img src="figures/{f.name}" alt="{f.stem}"><figcaption>{f.stem}</figcaption></figure>'
-              for f in figures]
+    for figure in figures:
+        name = html.escape(figure.stem)
+        parts.append(f'<figure><img src="figures/{quote(figure.name)}" alt="{name}"><figcaption>{name}</figcaption></figure>')
     target = site_root() / "index.html"
     write_atomic(target, PAGE.format(title="What positive and negative samples do", body="\n".join(parts)).encode())
     return target

@@ -11,6 +11,7 @@ import json
 
 from polarity_lib.config import SCALES, RunConfig, Scale, choose
 from polarity_lib.experiments import RATES_FILE, Arm, in_world, rates_record, train_or_load, unless_smoke
+from polarity_lib.outside import strict_json
 from polarity_lib.problems import WORLDS, world_named
 from polarity_lib.registry import METHODS
 from polarity_lib.results import write_atomic
@@ -67,10 +68,10 @@ def tune(world: str, method: str, scale: str = "tiny", centre: float = CENTRE) -
 
 def keep(world: str, method: str, grid: dict[float, dict]) -> None:
     """Write a grid and its best rate into data/rates.json."""
-    record = json.loads(RATES_FILE.read_text())
+    record = json.loads(RATES_FILE.read_text(encoding="utf-8"))
     cells = {f"{rate:g}": grid[rate] for rate in sorted(grid)}
     record.setdefault("worlds", {}).setdefault(world, {})[method] = {
         "rate": best(grid), "at_edge": best(grid) in (min(grid), max(grid)), "seeds": list(SEEDS), "metric": METRIC,
         "grid": cells}
-    write_atomic(RATES_FILE, (json.dumps(record, indent=1) + "\n").encode())
+    write_atomic(RATES_FILE, (strict_json(record, indent=1) + "\n").encode())
     rates_record.cache_clear()

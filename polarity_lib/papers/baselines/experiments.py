@@ -5,13 +5,14 @@
     choose_rates  the rule; `python -m polarity_lib.papers.baselines.experiments` runs the tuning and writes data/rates.json
 """
 
-import json
+import sys
 
 from polarity_lib.config import RunConfig, Scale
 from polarity_lib.experiments import (
     RATES_FILE, Experiment, Runs, configure, experiment, train_or_load, rates_record, unless_smoke,
 )
 from polarity_lib.methods import method_named
+from polarity_lib.outside import end_in_one_line, strict_json
 from polarity_lib.problems import world_named
 from polarity_lib.results import write_atomic
 
@@ -82,7 +83,7 @@ def choose_rates(runs: Runs, families: dict[str, tuple[str, ...]] = FAMILIES) ->
     return chosen
 
 
-def publish_rates() -> dict[str, float]:
+def publish_rates() -> None:
     """Run the tuning and write data/rates.json. Done once; later runs read the file."""
     rates, used = {}, set()
     for name, families in (("tuning", FAMILIES), ("tuning_repeated", REPEATED_FAMILIES)):
@@ -90,8 +91,7 @@ def publish_rates() -> dict[str, float]:
         rates |= choose_rates(runs, families)
         used |= {arm.config.hash for arm in runs.arms}
     record = {"rule": " ".join(choose_rates.__doc__.split()), "rates": rates, "runs": sorted(used)}
-    write_atomic(RATES_FILE, (json.dumps(record, indent=1) + "\n").encode())
-    return rates
+    write_atomic(RATES_FILE, (strict_json(record, indent=1) + "\n").encode())
 
 
 EXPERIMENTS = {
@@ -100,4 +100,4 @@ EXPERIMENTS = {
 }
 
 if __name__ == "__main__":
-    publish_rates()
+    sys.exit(end_in_one_line(publish_rates))

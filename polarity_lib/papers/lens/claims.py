@@ -113,7 +113,7 @@ def _overhead(name: str, _runs) -> Finding:
     """Seconds of the shaping over seconds of a whole step, per cent, from the committed benchmark."""
     if not OVERHEAD.exists():
         return absent("benchmarks/shaping.py has not been run")
-    share = 100 * json.loads(OVERHEAD.read_text())["ratio"][name]
+    share = 100 * json.loads(OVERHEAD.read_text(encoding="utf-8"))["ratio"][name]
     interval = Interval(share, share, share, 1.0, 1, float("nan"))
     return Finding(interval, "replicated" if share < 1 else "contradicted", "per cent of a step; claimed: under 1")
 
