@@ -19,7 +19,7 @@ from polarity_lib.experiments import Runs, experiment, load_finished
 from polarity_lib.papers.instrument.experiments import CANDIDATES, FIRST, SEEDS
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.problems.base import OWN_TESTS
-from polarity_lib.results import ROOT, published_root, write_atomic
+from polarity_lib.results import ROOT, published_root, read_lines, write_atomic
 from polarity_lib.statistics import paired_t
 
 WORLDS_FILE = ROOT / "data" / "worlds.json"
@@ -98,6 +98,15 @@ def base_tail(runs: Runs, seeds) -> dict[int, float]:
                        int(name.partition("@")[2]) <= 64))
 
 
+def training_seconds(runs: Runs, name: str) -> dict[int, float]:
+    """Seconds of each GRPO run by seed: the committed line where there is one, else the run's own clock."""
+    timed = runs.metrics.query("metric == 'timing.run' and arm == 'grpo'")
+    lines = read_lines(published_root() / name / "runs.csv")
+    lines = lines[lines.run.isin(runs.metrics.run[runs.metrics.arm == "grpo"])]
+    committed = dict(zip(lines.seed, lines.seconds)) if len(lines) else {}
+    return dict(zip(timed.seed, timed.value)) | committed
+
+
 def takes_token_methods(runs: Runs) -> bool:
     """Whether GRPO's answers are long enough (20 tokens) for methods that weigh tokens."""
     return bool(runs.metric("test/length")["grpo"].mean() >= TOKENS)
@@ -157,8 +166,7 @@ def world_record(world: str) -> dict | None:
     runs = load_finished(experiment(name, "all", "tiny", SEEDS))
     if len(runs.arms) < 4 * SEEDS:
         return None
-    lines = pd.read_csv(published_root() / name / "runs.csv").query("arm == 'grpo'")
-    found = gates(runs, dict(zip(lines.seed, lines.seconds)))
+    found = gates(runs, training_seconds(runs, name))
     return {
         "admitted": all(gate.passed for gate in found.values()),
         "token_methods": takes_token_methods(runs),
@@ -177,14 +185,27 @@ def with_tries(old: dict | None, new: dict) -> dict:
     return new | {"tries": [*old["tries"], {key: old[key] for key in ("admitted", "runs", "gates")}]}
 
 
+def committed_worlds() -> dict:
+    """data/worlds.json."""
+    return json.loads(WORLDS_FILE.read_text(encoding="utf-8")) if WORLDS_FILE.exists() else {}
+
+
 def admitted() -> list[str]:
     """Worlds that may judge methods."""
-    return [name for name, record in json.loads(WORLDS_FILE.read_text()).items() if record["admitted"]]
+    return [name for name, record in committed_worlds().items() if record["admitted"]]
+
+
+def world_tries() -> pd.DataFrame:
+    """Earlier measurements of worlds that were changed and measured again: which gates they failed."""
+    rows = [{"world": name, "try": number, "failed": ", ".join(g for g, found in old["gates"].items() if not found["passed"]),
+             "gain": old["gates"]["moves"]["found"]}
+            for name, record in committed_worlds().items() for number, old in enumerate(record["tries"], start=1)]
+    return pd.DataFrame(rows, columns=["world", "try", "failed", "gain"])
 
 
 def write_worlds() -> dict:
     """Bring data/worlds.json up to date with the committed runs; worlds without runs keep their line."""
-    known = json.loads(WORLDS_FILE.read_text()) if WORLDS_FILE.exists() else {}
+    known = committed_worlds()
     measured = {world: record for world in CANDIDATES if (record := world_record(world))}
     for world, record in measured.items():
         known[world] = with_tries(known.get(world), record)
