@@ -13,7 +13,6 @@ Arms without runs are left out and not refused, since sweeps fill up one run at 
 """
 
 import io
-import json
 import re
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 
+from polarity_lib.outside import strict_json
 from polarity_lib.registry import STYLES
 from polarity_lib.results import ROOT, current_commit, write_atomic
 from polarity_lib.statistics import paired_t
@@ -381,5 +381,5 @@ def save_figure(fig, name: str, notebook: str, runs=(), figures_dir="../data/run
               "time": time.strftime("%FT%TZ", time.gmtime())}
     path = (folder / f"{name}.png").resolve()
     write_atomic(path, buffer.getvalue())
-    write_atomic(path.with_suffix(".json"), (json.dumps(origin, indent=1) + "\n").encode())
+    write_atomic(path.with_suffix(".json"), (strict_json(origin, indent=1) + "\n").encode())
     return path

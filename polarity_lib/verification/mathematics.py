@@ -18,6 +18,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from ..outside import cores_allowed
 from .answers import MAX_ANSWER_CHARACTERS, find_answer
 from .comparison import compare, too_deep
 from .exact import tidy
@@ -49,7 +50,7 @@ class MathVerifier:
             raise ValueError(f"memory_mb must be at least 512 (sympy alone needs about 300), got {memory_mb}")
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
-        self.pool = WorkerPool(workers or min(8, os.cpu_count() or 1), timeout_s, memory_mb)
+        self.pool = WorkerPool(workers or min(8, cores_allowed()), timeout_s, memory_mb)
         self._settled = OrderedDict()
         self._lock = threading.Lock()
         remake_after_fork(self)

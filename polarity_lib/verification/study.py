@@ -38,7 +38,7 @@ def recorded_responses(limit: int | None = None) -> pd.DataFrame | None:
     path = Path(folder) / "responses.jsonl" if folder else None
     if path is None or not path.is_file():
         return None
-    lines = path.read_text(encoding="utf-8").splitlines()[:limit]
+    lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")[:limit]
     return pd.DataFrame([json.loads(line) for line in lines])
 
 

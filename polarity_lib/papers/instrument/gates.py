@@ -17,6 +17,7 @@ import pandas as pd
 from polarity_lib.config import choose
 from polarity_lib.experiments import Runs, experiment, load_finished
 from polarity_lib.papers.instrument.experiments import CANDIDATES, FIRST, SEEDS
+from polarity_lib.outside import strict_json
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.problems.base import OWN_TESTS
 from polarity_lib.results import ROOT, published_root, read_lines, write_atomic
@@ -209,7 +210,7 @@ def write_worlds() -> dict:
     measured = {world: record for world in CANDIDATES if (record := world_record(world))}
     for world, record in measured.items():
         known[world] = with_tries(known.get(world), record)
-    write_atomic(WORLDS_FILE, (json.dumps(known, indent=1) + "\n").encode())
+    write_atomic(WORLDS_FILE, (strict_json(known, indent=1) + "\n").encode())
     return known
 
 
