@@ -206,7 +206,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 def copy_figures_and_tables(settings: Settings) -> None:
     """Figures and result files that the full study's notebooks made, to where they are committed."""
     for source, target in ((settings.figures, ROOT / "figures"), (settings.tables, published_root())):
-        for path in sorted(p for p in source.rglob("*") if p.is_file()):
+        for path in sorted(p for p in source.rglob("*") if p.is_file() and p.name != "claims.md"):  # docs/claims.md is its place
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
