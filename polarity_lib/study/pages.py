@@ -158,8 +158,10 @@ def speed() -> str:
 
 def pages() -> dict[Path, str]:
     """Every written page, as it should read."""
-    return {ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
-            ROOT / "docs" / "claims.md": ledger(published_root() / "claims.csv"), ROOT / "docs" / "speed.md": speed()}
+    found = {ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
+             ROOT / "docs" / "claims.md": ledger(published_root() / "claims.csv"), ROOT / "docs" / "speed.md": speed()}
+    own = {name: write for paper in papers() for name, write in paper.part("pages", "PAGES", {}).items()}
+    return found | {ROOT / "docs" / name: write() for name, write in own.items()}
 
 
 def out_of_date() -> list[Path]:

@@ -198,10 +198,10 @@ def admitted() -> list[str]:
 
 def world_tries() -> pd.DataFrame:
     """Earlier measurements of worlds that were changed and measured again: which gates they failed."""
-    rows = [{"world": name, "try": number, "failed": ", ".join(g for g, found in old["gates"].items() if not found["passed"]),
+    rows = [{"world": name, "number": number, "failed": ", ".join(g for g, found in old["gates"].items() if not found["passed"]),
              "gain": old["gates"]["moves"]["found"]}
             for name, record in committed_worlds().items() for number, old in enumerate(record["tries"], start=1)]
-    return pd.DataFrame(rows, columns=["world", "try", "failed", "gain"])
+    return pd.DataFrame(rows, columns=["world", "number", "failed", "gain"])
 
 
 def write_worlds() -> dict:
