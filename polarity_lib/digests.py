@@ -25,8 +25,13 @@ def method_digest(factory: Callable) -> str:
 
     Words in comments and docstrings, blank lines and the order of definitions play no part.
     """
-    ours = {"polarity_lib", (getattr(factory, "__module__", None) or "").partition(".")[0]}
-    found, todo = [], [factory]
+    return digest_of(factory, (getattr(factory, "__module__", None) or "").partition(".")[0])
+
+
+def digest_of(value, package: str) -> str:
+    """The same for any value made of functions, records, numbers and texts; `package`: whose code counts beside ours."""
+    ours = {"polarity_lib", package} - {""}
+    found, todo = [], [value]
     seen: dict[int, object] = {}  # kept alive, so that no two share a number
     while todo:
         value = todo.pop()
