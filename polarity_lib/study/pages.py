@@ -29,9 +29,9 @@ Written by `python -m polarity_lib pages` from [`data/results/claims.csv`](../da
 its interval, the smallest difference these seeds could have seen, and the reason for each verdict.
 
 **Before any count: a world this small contradicts no result of a 7-billion-parameter model.** It says where a claim holds and
-what it hangs on. What was known before a rule is said with its paper and in [`data/pilots.csv`](../data/pilots.csv). *Rule older than its runs* is
-checked by the commit that brought the rule, as it stands, into [`data/rules.csv`](../data/rules.csv); runs made before runs
-recorded their start leave it not checkable.
+what it hangs on. What was known before a rule is said with its paper and in [`data/pilots.csv`](../data/pilots.csv).
+*Rule older* is checked by the commit that brought the rule, as it stands, into [`data/rules.csv`](../data/rules.csv); runs made
+before runs recorded their start leave it not checkable.
 
 *Ours* is the first sub-test's paired difference over seeds, in points or per cent, with its 95 % interval.
 *Replicated*: the interval lies on the claimed side (or inside the margin, for "as good as").
@@ -93,7 +93,7 @@ def paper_section(paper: Paper, table: pd.DataFrame) -> str:
     counts = mine[mine.subtest == ""].verdict.value_counts()
     title = f"## {paper.title} ({paper.source})" if paper.arxiv else f"## {paper.title}"
     lines = [title, "", paper.about, "", ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + ".", "",
-             "| claim | what it says | theirs → ours (95 % interval) | could have seen | seeds | verdict | rule older than its runs | where |",
+             "| claim | what it says | theirs → ours (95 % interval) | could have seen | seeds | verdict | rule older | where |",
              "|---|---|---|---|---|---|---|---|"]
     lines += [claim_line(name, rows) for name, rows in mine.groupby("claim", sort=False)]
     if known := paper.part("claims", "KNOWN_BEFORE", ""):
@@ -118,7 +118,8 @@ def claim_line(name: str, rows: pd.DataFrame) -> str:
         where = f"[{where}]({quote(path)})"
     where += f", [figure](../{quote(figure)})" if (ROOT / figure).exists() else ""
     verdict = f"**{total.verdict}** ({cell(total.reason)})"
-    return f"| {cell(name)} | {cell(CLAIMS[name].says)} | {cell(numbers)} | {seen} | {total.seeds} | {verdict} | {total.rule_older} | {where} |"
+    cells = (name, CLAIMS[name].says, numbers, seen, total.seeds, verdict, total.rule_older, where)
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def summary(runs: Runs, prefix: str, ks: tuple[int, ...]) -> str:
