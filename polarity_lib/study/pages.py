@@ -118,7 +118,7 @@ def claim_line(name: str, rows: pd.DataFrame) -> str:
         where = f"[{where}]({quote(path)})"
     where += f", [figure](../{quote(figure)})" if (ROOT / figure).exists() else ""
     verdict = f"**{total.verdict}** ({cell(total.reason)})"
-    cells = (name, CLAIMS[name].says, numbers, seen, total.seeds, verdict, total.rule_older, where)
+    cells = (cell(name), cell(CLAIMS[name].says), cell(numbers), seen, total.seeds, verdict, total.rule_older, where)
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
