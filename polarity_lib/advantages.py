@@ -53,6 +53,18 @@ def check_rewards(rewards_N: Tensor, group_N: Tensor | None = None) -> None:
         raise ValueError(f"group ids must be integers; got {group_N.dtype}.")
 
 
+def check_verdicts(rewards_N: Tensor, group_N: Tensor | None = None) -> None:
+    """Refuse rewards that do not say right or wrong.
+
+    Raises:
+        ValueError: as `check_rewards`, or a reward other than 0 and 1.
+    """
+    check_rewards(rewards_N, group_N)
+    other_N = (rewards_N != 0) & (rewards_N != 1)
+    if other_N.any():
+        raise ValueError(f"rewards must be 0 (wrong) or 1 (right); {int(other_N.sum())} of {len(rewards_N)} are neither.")
+
+
 # ---------------------------------------------------------------- no baseline
 
 
@@ -347,6 +359,12 @@ def group_sum(values_N: Tensor, row_N: Tensor) -> Tensor:
     """[N] for each rollout, the sum of `values_N` over its group."""
     sums = torch.zeros(int(row_N.max()) + 1, dtype=values_N.dtype).index_add(0, row_N, values_N)
     return sums[row_N]
+
+
+def group_max(values_N: Tensor, row_N: Tensor) -> Tensor:
+    """[N] for each rollout, the largest of `values_N` in its group."""
+    largest = torch.full((int(row_N.max()) + 1,), -torch.inf, dtype=values_N.dtype)
+    return largest.scatter_reduce(0, row_N, values_N, "amax")[row_N]
 
 
 def centred(rewards_N: Tensor, group_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:

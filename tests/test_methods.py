@@ -15,7 +15,7 @@ from polarity_lib.registry import METHODS
 from polarity_lib.verification import Verdict
 
 WITHIN_GROUPS = ["rloo", "grpo", "dr_grpo", "psr_grpo_seq", "nsr_grpo_seq", "psr_grpo_tok", "nsr_grpo_tok",
-                 "dapo", "dapo_fork", "lp_reg", "cispo", "gspo", "token_shaped", "a3po"]
+                 "dapo", "dapo_fork", "lp_reg", "cispo", "gspo", "token_shaped", "a3po", "maxrl", "f_grpo", "qae", "aspo"]
 FROM_ALL_WRONG = ["lens", "uniform_penalty", "ngrpo"]  # like GRPO, but all-wrong groups teach
 
 # ---------------------------------------------------------------- what must not matter
@@ -180,7 +180,7 @@ def test_kl_needs_a_reference_and_then_every_row_counts():
 
 
 def test_misspelt_methods_and_options_get_the_near_misses():
-    with pytest.raises(ConfigError, match="Did you mean 'grpo' or 'ngrpo' or 'dr_grpo'"):
+    with pytest.raises(ConfigError, match="Did you mean 'grpo' or 'ngrpo' or 'f_grpo'"):
         method_named("grp")
     with pytest.raises(ConfigError, match="option of w_reinforce 'positive_wieght'.*Did you mean 'positive_weight'"):
         method_named("w_reinforce", {"positive_wieght": 1.0})

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from polarity_lib.advantages import (
-    centred, check_rewards, dr_grpo, expand, group_sum, grpo, in_double, in_precision_of,
+    centred, check_verdicts, dr_grpo, expand, group_max, group_sum, grpo, in_double, in_precision_of,
 )
 from polarity_lib.config import choose, derive_seed
 from polarity_lib.methods import Method, per_rollout
@@ -95,7 +95,7 @@ def importance_difficulty(logs_N: Tensor, rewards_N: Tensor, group_N: Tensor) ->
     _, size_N, row_N = centred(rewards_N, group_N)
     terms_N = torch.where(right_N, -logs, -math.inf)
     # Subtracting the largest term keeps exp in range; a group without one stays at log 0.
-    largest_N = torch.where(_group_max(terms_N, row_N).isfinite(), _group_max(terms_N, row_N), 0.0)
+    largest_N = torch.where(group_max(terms_N, row_N).isfinite(), group_max(terms_N, row_N), 0.0)
     total_N = group_sum((terms_N - largest_N).exp(), row_N)
     return in_precision_of(size_N.log() - largest_N - total_N.log(), logs_N)
 
@@ -128,7 +128,7 @@ def difficulty(
         raise ValueError(f"factor must be above 1, or the surest answer would be certainly right; got {factor}.")
     importance_N = importance_difficulty(logs_N if importance_logs_N is None else importance_logs_N, rewards_N, group_N)
     logs, row_N = _checked_logs(logs_N, rewards_N), centred(rewards_N, group_N)[2]
-    floor_N = math.log(factor) + _group_max(logs, row_N)
+    floor_N = math.log(factor) + group_max(logs, row_N)
     importance_N = torch.where(in_double(importance_N).isfinite(), in_double(importance_N), -math.inf)
     return in_precision_of(torch.maximum(importance_N, floor_N), logs_N)
 
@@ -380,18 +380,6 @@ def uniform_penalty_advantage(
 # ---------------------------------------------------------------- helpers
 
 
-def check_verdicts(rewards_N: Tensor, group_N: Tensor | None = None) -> None:
-    """Refuse rewards that do not say right or wrong.
-
-    Raises:
-        ValueError: as `check_rewards`, or a reward other than 0 and 1.
-    """
-    check_rewards(rewards_N, group_N)
-    other_N = (rewards_N != 0) & (rewards_N != 1)
-    if other_N.any():
-        raise ValueError(f"rewards must be 0 (wrong) or 1 (right); {int(other_N.sum())} of {len(rewards_N)} are neither.")
-
-
 def _check_logs(logs: Tensor, what: str) -> None:
     if not torch.isfinite(logs).all():
         raise ValueError(f"{what} is NaN or infinite.")
@@ -404,12 +392,6 @@ def _checked_logs(logs_N: Tensor, rewards_N: Tensor) -> Tensor:
         raise ValueError(f"log-confidences must have shape [N] with N = {len(rewards_N)} rewards; got {list(logs_N.shape)}.")
     _check_logs(logs_N, "a log-confidence")
     return in_double(logs_N)
-
-
-def _group_max(values_N: Tensor, row_N: Tensor) -> Tensor:
-    """[N] for each rollout, the largest of `values_N` in its group."""
-    largest = torch.full((int(row_N.max()) + 1,), -math.inf, dtype=values_N.dtype)
-    return largest.scatter_reduce(0, row_N, values_N, "amax")[row_N]
 
 
 def _uniform_groups(verdicts_N: Tensor, group_N: Tensor) -> tuple[Tensor, Tensor]:
