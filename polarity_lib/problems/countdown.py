@@ -151,7 +151,7 @@ COUNTDOWN_WORLDS = {
         _world("countdown4", 4),
         # Search: many right answers, found by trying; there is one way of working only.
         _world("search", 4, apart=True, start_steps=1000, protocol={
-            "steps": 200, "minibatches": 4, "pool_size": 3000, "curve_every": 25, "final_problems": 300, "final_samples": 64}),
+            "steps": 400, "minibatches": 4, "pool_size": 3000, "curve_every": 50, "final_problems": 300, "final_samples": 64}),
         # Out of distribution: targets that no text the policy saw ever named.
         _world("countdown4_large_targets", 4, 100, 199),
     )
