@@ -65,7 +65,7 @@ def gates(runs: Runs, seconds: dict[int, float]) -> dict[str, Gate]:
     tails = base_tail(runs, first)
     return {
         "moves": Gate(f"GRPO brings {GAIN:.2f} in every replicate (a base below {WEAK}: {RATIO} times it)", _list(gain),
-                      bool((gain >= wanted).all())),
+                      bool(((gain >= wanted) & (gain > 0)).all())),
         "generalises": Gate("reward on the pool minus held-out accuracy, below half of that gain", _list(gap),
                             bool((gap < 0.5 * gain).all())),
         "room at 1": Gate(f"base pass@1 between {LOWEST} and {HIGHEST}", _list(base), bool(base.between(LOWEST, HIGHEST).all())),
@@ -83,20 +83,20 @@ def gates(runs: Runs, seconds: dict[int, float]) -> dict[str, Gate]:
 
 
 def late_share(runs: Runs, seeds) -> float:
-    """The gain of the last quarter of the horizon as a share of the whole, on the curve's own problems, mean over seeds."""
+    """The gain of the last quarter of the horizon as a share of the whole, on the curve's own problems; NaN without a gain."""
     rows = runs.metrics.query("metric == 'validation/pass@1' and arm == 'grpo'")
     curve = rows[rows.seed.isin(seeds)].groupby("step").value.mean()
     start, end = curve.iloc[0], curve.iloc[-1]
     before = np.interp(0.75 * curve.index[-1], curve.index, curve.to_numpy())
-    return float((end - before) / (end - start))
+    return float((end - before) / (end - start)) if end > start else math.nan
 
 
 def base_tail(runs: Runs, seeds) -> dict[int, float]:
     """The base's pass@k by k, mean over seeds."""
     rows = runs.metrics[(runs.metrics.arm == "base") & runs.metrics.seed.isin(seeds)]
     means = rows[rows.metric.str.fullmatch(r"test/pass@\d+")].groupby("metric").value.mean()
-    return dict(sorted((int(name.partition("@")[2]), float(value)) for name, value in means.items() if value and
-                       int(name.partition("@")[2]) <= 64))
+    by_k = {int(name.partition("@")[2]): float(value) for name, value in means.items()}
+    return {k: by_k[k] for k in sorted(by_k) if k <= 64}
 
 
 def training_seconds(runs: Runs, name: str) -> dict[int, float]:

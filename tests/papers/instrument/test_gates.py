@@ -74,6 +74,13 @@ def test_answers_must_be_long_enough_for_token_methods():
     assert not gates.takes_token_methods(runs)
 
 
+def test_a_world_where_nothing_is_right_fails_and_is_drawn():
+    runs = world(base=0.0, gain=0.0, tail=0.0, handicap=0.0)
+    found = gates.gates(runs, {FIRST: 60.0})
+    assert not any(found[name].passed for name in ("moves", "room at 1", "room in the tail", "settles", "sees a handicap"))
+    assert (figures.told(found["settles"]), figures.told(found["room in the tail"])) == ("nan", "0 … 0")
+
+
 def test_one_replicate_admits_nothing():
     runs = world()
     one = Runs(runs.metrics[runs.metrics.seed == FIRST], runs.problems, runs.rollouts, [])
