@@ -236,6 +236,36 @@ def at_step(runs: Runs, metric: str, share: float, width: int = 2) -> pd.DataFra
     return rows.groupby(["seed", "arm"])[["step", "value"]].apply(pick).unstack()
 
 
+def at_equal(runs: Runs, left: str, right: str, x: str, y: str, scale: float = 100.0) -> np.ndarray:
+    """left minus right in y, seed by seed, where each path first reaches the x that both reach.
+
+    Between two curve points both run on a straight line. An arm that never rises above its start is compared there.
+    """
+    paths = {(seed, arm): rows.sort_values("step") for (seed, arm), rows in _both(runs, x, y).groupby(["seed", "arm"])}
+    found = []
+    for seed in sorted({seed for seed, _ in paths}):
+        mine, other = paths[seed, left], paths[seed, right]
+        level = min(mine[x].max(), other[x].max())
+        found.append(scale * (_reached(mine, level, x, y) - _reached(other, level, x, y)))
+    return np.array(found)
+
+
+def _both(runs: Runs, x: str, y: str) -> pd.DataFrame:
+    """Seed, arm, step, x and y of every curve point."""
+    rows = runs.metrics[runs.metrics.metric.isin([x, y])]
+    table = rows.pivot_table(index=["seed", "arm", "step"], columns="metric", values="value")
+    return table[[x, y]].dropna().reset_index()
+
+
+def _reached(path: pd.DataFrame, level: float, x: str, y: str) -> float:
+    """y where the path first reaches a level of x, which it does."""
+    at = int((path[x] >= level).to_numpy().argmax())
+    if at == 0:
+        return float(path[y].iloc[0])
+    before, after = path.iloc[at - 1], path.iloc[at]
+    return float(np.interp(level, [before[x], after[x]], [before[y], after[y]]))
+
+
 def compare(rule: Callable, left: str, right: str, metric: str, **options) -> Callable[[Runs], Finding]:
     """A sub-test's `find`: a rule on left minus right, paired by seed; for pass@k also by seeds and problems."""
 

@@ -363,15 +363,15 @@ def save_figure(fig, name: str, notebook: str, runs=(), figures_dir="../data/run
 
     Args:
         notebook: name of the notebook without its ending.
-        runs: a `Runs`, or hashes of runs, or nothing for a figure made by hand.
+        runs: a `Runs`, several of them (a list, or a dict by name), hashes of runs, or nothing for a figure made by hand.
         figures_dir: a relative folder is relative to notebooks/, wherever the kernel was started.
 
     Returns:
         Path of the picture, below 300 kB.
     """
     folder = ROOT / "notebooks" / figures_dir
-    arms = getattr(runs, "arms", None)
-    hashes = sorted({arm.config.hash for arm in arms} if arms is not None else set(runs))
+    parts = [runs] if hasattr(runs, "arms") else runs.values() if isinstance(runs, dict) else runs
+    hashes = sorted({h for part in parts for h in ([arm.config.hash for arm in part.arms] if hasattr(part, "arms") else [part])})
     for dpi in (150, 110, 80):
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white", metadata={"Software": None})

@@ -64,6 +64,15 @@ def check_parameters(notebook: str, values: dict) -> None:
             raise ConfigError(f"{name} is a folder's name, not ''.")
 
 
+def listed(text: str, valid, kind: str) -> list[str]:
+    """Names separated by commas, each of which must be known.
+
+    Raises:
+        ConfigError: an unknown name, with its near misses.
+    """
+    return [choose(kind, name.strip(), valid) for name in text.split(",")]
+
+
 def injected_names(cells: list[str]) -> list[str]:
     """Names that papermill's own cell assigned, from the sources a kernel has executed."""
     found = [cell for cell in cells if cell.startswith("# Parameters\n")]

@@ -1,6 +1,7 @@
 """How runs are made that several papers share, and how their learning rates were chosen.
 
-    main          one update per batch, the strong countdown start (notebook 10)
+    compared      a run in an admitted world, by the protocol that all papers share (notebooks 10 onwards)
+    main          one update per batch, the strong countdown start (the first study's)
     repeated      four updates per batch (notebooks 31 to 41)
     choose_rates  the rule; `python -m polarity_lib.papers.baselines.experiments` runs the tuning and writes data/rates.json
 """
@@ -9,7 +10,7 @@ import sys
 
 from polarity_lib.config import RunConfig, Scale
 from polarity_lib.experiments import (
-    RATES_FILE, Experiment, Runs, configure, experiment, train_or_load, rates_record, unless_smoke,
+    RATES_FILE, Experiment, Runs, configure, experiment, in_world, train_or_load, rates_record, unless_smoke,
 )
 from polarity_lib.methods import method_named
 from polarity_lib.outside import end_in_one_line, strict_json
@@ -25,6 +26,17 @@ REPEATED_FAMILIES = {"group/4": ("grpo",), "constant/4": ("w_reinforce",)}
 TUNING_RATES = (2e-5, 5e-5, 1e-4)
 
 VALIDATION_SEEDS = (1000, 1001)  # never used for a reported number
+
+
+# How many answers per test problem: in latent everything is solved by 16 answers, so its tail is read at 8; in search
+# there is room up to the 256 of the PSR/NSR paper.
+TEST_SAMPLES = {"latent": 32, "search": 256}
+
+
+def compared(scale: Scale, method: str, seed: int, world: str, **fields) -> RunConfig:
+    """A run that a comparison reads: the world's protocol, and a second evaluation at the papers' temperature."""
+    samples = unless_smoke(scale, final_samples=TEST_SAMPLES[world]) if world in TEST_SAMPLES else {}
+    return in_world(scale, method, seed, world, **({"probes": ("cool",)} | samples | fields))
 
 
 def main(scale: Scale, method: str, seed: int, **fields) -> RunConfig:

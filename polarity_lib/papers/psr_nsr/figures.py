@@ -18,37 +18,82 @@ SELF_LIMITING = {"signal/rows": "Rows with a gradient", "update/gradient_norm": 
                  "update/norm": "Length of the update"}
 
 
-def plot_pass_at_k(runs, arms):
-    """Left: pass@k of every arm. Right: the same minus base, paired by seed."""
-    ks = sorted(int(m.split("@")[1]) for m in set(runs.metrics.metric) if m.startswith("test/pass@"))
-    tables = {k: final(runs, tail(k)) for k in ks}
-    fig, (left, right) = panels(2, width=5.3, height=4.2)
-    for arm in arms:
-        over(left, ks, [tables[k][arm] for k in ks], arm_colour(arm), arm_label(arm), log=True)
-        if arm != "base":
-            over(right, ks, [tables[k][arm] - tables[k]["base"] for k in ks], arm_colour(arm), arm_label(arm), log=True)
-    right.axhline(0, color=BASE, lw=1.5)
-    left.set(title="Right in at least one of k answers", xlabel="k, answers per problem", ylabel="pass@k on the test set, %")
-    right.set(title="Difference from the base policy", xlabel="k, answers per problem", ylabel="points")
-    left.legend()
+def plot_pass_at_k(found, arms):
+    """A row per world. Left: pass@k of every arm. Right: the same minus base, paired by seed.
+
+    Args:
+        found: world -> runs.
+    """
+    fig, axes = panels(2 * len(found), columns=2, width=5.3, height=3.9)
+    for (left, right), (world, runs) in zip(zip(axes[::2], axes[1::2]), found.items()):
+        ks = sorted(int(m.split("@")[1]) for m in set(runs.metrics.metric) if m.startswith("test/pass@"))
+        tables = {k: final(runs, tail(k)) for k in ks}
+        for arm in plots.present(runs, arms):
+            over(left, ks, [tables[k][arm] for k in ks], arm_colour(arm), arm_label(arm), log=True)
+            if arm != "base":
+                gaps = [tables[k][arm] - tables[k]["base"] for k in ks]
+                over(right, ks, gaps, arm_colour(arm), arm_label(arm), log=True)
+        right.axhline(0, color=BASE, lw=1.5)
+        left.set(title=f"{world}: right in at least one of k answers", xlabel="k, answers per problem", ylabel="pass@k on the test set, %")
+        right.set(title=f"{world}: minus the base policy", xlabel="k, answers per problem", ylabel="points")
+    plots.legend_below(fig, axes, columns=7)
     return fig
 
 
-def plot_boundary_map(runs, methods, rates, worlds, metric="test/pass@1"):
-    """Final accuracy over rate x method, one panel per start; a cell in brackets lost half of its start's accuracy."""
-    table = final(runs, metric)
-    end = (table.dropna() if len(table.dropna()) else table).mean()  # cells compare over the same seeds
-    start = 100 * runs.metrics.query("metric == 'validation/pass@1' and step == 0").groupby("arm").value.mean()
-    fig, axes = panels(len(worlds), width=5.0, height=3.4)
-    for ax, world in zip(axes, worlds):
-        cells = [[f"{world}/{m}/{r:g}" for r in rates] for m in methods]
+def plot_over_rate(found, methods, base, far):
+    """pass@1 and the tail over the learning rate, a column of two panels per world.
+
+    Args:
+        found: world -> runs with arms `method/rate`.
+        base: world -> runs that hold the base.
+        far: world -> the metric that is its tail.
+    """
+    fig, axes = panels(2 * len(found), columns=len(found), width=5.0, height=3.3)
+    for i, (world, runs) in enumerate(found.items()):
+        rates = sorted({float(arm.name.split("/")[1]) for arm in runs.arms})
+        for ax, metric in ((axes[i], tail(1)), (axes[len(found) + i], far[world])):
+            table = final(runs, metric)
+            for method in methods:
+                cells = [(r, table[f"{method}/{r:g}"]) for r in rates if f"{method}/{r:g}" in table]
+                if cells:
+                    over(ax, *zip(*cells), arm_colour(method), arm_label(method))
+            if world in base and metric in set(base[world].metrics.metric):
+                ax.axhline(final(base[world], metric)["base"].mean(), color=BASE, ls="--", label="base")
+            ax.set_xscale("log")
+            ax.set_xticks(rates, [f"{r:g}" for r in rates])
+            ax.minorticks_off()
+            ax.set(title=f"{world}: {metric.split('/')[1]}, %", xlabel="learning rate")
+    plots.legend_below(fig, axes)
+    return fig
+
+
+def plot_exchange(found, arms, x="validation/pass@1", y="validation/pass@16"):
+    """The way of every arm through (pass@1, tail) while it trains, mean over seeds; a panel per entry of `found`."""
+    fig, axes = panels(len(found), width=5.0, height=3.8, sharex=True, sharey=True)
+    for ax, (title, runs) in zip(axes, found.items()):
+        for arm in [a for a in plots.present(runs, arms) if a != "base"]:
+            rows = runs.metrics[(runs.metrics.arm == arm) & runs.metrics.metric.isin([x, y])]
+            path = 100 * rows.pivot_table(index="step", columns="metric", values="value")
+            ax.plot(path[x], path[y], "o-", ms=3.5, color=arm_colour(arm), label=arm_label(arm))
+            ax.plot(path[x].iloc[:1], path[y].iloc[:1], "o", ms=8, color=BASE)
+        ax.set(title=title, xlabel=f"{x.split('/')[1]}, held-out, %", ylabel=f"{y.split('/')[1]}, held-out, %")
+    plots.legend_below(fig, axes)
+    return fig
+
+
+def plot_boundary_map(found, methods, metric="test/pass@1"):
+    """Final accuracy over rate x weight of right answers, a panel per world; in brackets: lost half of its start's accuracy."""
+    fig, axes = panels(len(found), width=5.0, height=3.0)
+    for ax, (world, runs) in zip(axes, found.items()):
+        rates = sorted({float(arm.name.split("/")[1]) for arm in runs.arms})
+        end = final(runs, metric).mean()
+        start = 100 * runs.metrics.query("metric == 'validation/pass@1' and step == 0").groupby("arm").value.mean()
+        cells = [[f"{m}/{r:g}" for r in rates] for m in methods]
         values = np.array([[end.get(a, np.nan) for a in row] for row in cells])  # a missing run stays blank
-        lost = {a for a in end.index if a in start and end[a] < 0.5 * start[a]}
-        words = [["" if a not in end else f"({end[a]:.0f})" if a in lost else f"{end[a]:.0f}" for a in row] for row in cells]
+        words = [["" if a not in end else f"({end[a]:.0f})" if end[a] < 0.5 * start[a] else f"{end[a]:.0f}" for a in row] for row in cells]
         heat(ax, values, words, [arm_label(m) for m in methods], [f"{r:g}" for r in rates], "viridis", vmin=0, cbar=True,
              cbar_kws={"label": f"{metric}, %"})
-        mine = start[[a for row in cells for a in row if a in start]]
-        ax.set(title=f"{world}: start {mine.mean():.0f} %", xlabel="learning rate")
+        ax.set(title=f"{world}: start {start.mean():.0f} %", xlabel="learning rate")
     return fig
 
 
