@@ -205,7 +205,7 @@ def test_a_misspelt_claim_names_its_neighbours():
 
 
 def a_claim(*tests: claims.Subtest) -> claims.Claim:
-    return claims.Claim("TOY-C1", "A toy.", "psr_nsr", "10", "10_toy", tests)
+    return claims.Claim("TOY-C1", "A toy.", "psr_nsr_search", "10", "10_toy", tests)
 
 
 def says(name: str, differences, **more) -> claims.Subtest:
@@ -308,7 +308,7 @@ def steps_of(recorded, config) -> dict[str, list[int]]:
 
 @pytest.fixture(scope="module")
 def made_up(recorded):
-    """made_up("psr_nsr"): three seeds of all its arms, every metric between 0.1 and 0.5."""
+    """made_up("psr_nsr_search"): three seeds of all its arms, every metric between 0.1 and 0.5."""
 
     @functools.cache
     def make(name: str) -> Runs:

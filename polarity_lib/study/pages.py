@@ -99,7 +99,8 @@ def paper_section(paper: Paper, table: pd.DataFrame) -> str:
     if known := paper.part("claims", "KNOWN_BEFORE", ""):
         lines += ["", f"*Known before a rule was written.* {known}"]
     for title, name, prefix, ks in paper.part("claims", "SUMMARIES", ()):
-        lines += ["", f"**{title}**", "", summary(load(name), prefix, ks)]
+        if (runs := load(name)).arms:
+            lines += ["", f"**{title}**", "", summary(runs, prefix, ks)]
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ def test_every_method_has_a_family_with_a_frozen_rate():
     assert {method_named(name).family for name in METHODS} == set(FAMILIES)
     assert all(name in METHODS and method_named(name).family == family for family, names in FAMILIES.items() for name in names)
     assert all(0 < tuned_rate(method) < 1e-2 for method in METHODS)
-    main = {arm.name: arm.config for arm in experiment("psr_nsr")}
+    main = {arm.name: arm.config for arm in experiment("psr_nsr_search")}
     assert main["psr"].learning_rate == main["nsr"].learning_rate == main["w_reinforce"].learning_rate
 
 
