@@ -47,15 +47,21 @@ def tuned_rate(method: str, setting: str = "") -> float:
 
 
 def world_rate(world: str, method: str) -> float:
-    """The rate of a method in a world, as `python -m polarity_lib tune` found it.
+    """The rate of a method in a world, as `python -m polarity_lib tune` found it; GRPO's until then (see `is_tuned`).
 
     Raises:
-        ConfigError: it has not been tuned there.
+        ConfigError: not even GRPO has been tuned there.
     """
+    rates = rates_record()["worlds"].get(world, {})
     try:
-        return float(rates_record()["worlds"][world][method]["rate"])
+        return float((rates.get(method) or rates["grpo"])["rate"])
     except KeyError:
-        raise ConfigError(f"{method} has no rate in world {world} yet: python -m polarity_lib tune {world} {method}") from None
+        raise ConfigError(f"Nothing has a rate in world {world} yet: python -m polarity_lib tune {world} grpo,{method}") from None
+
+
+def is_tuned(world: str, method: str) -> bool:
+    """Whether a method has a rate of its own in a world. A comparison at own rates counts only if all its arms have."""
+    return method == "base" or method in rates_record()["worlds"].get(world, {})
 
 
 @functools.cache
