@@ -74,7 +74,8 @@ def configure(scale: Scale, method: str, seed: int, world: str = "countdown3", s
               corpus: str = "", options: dict | None = None, **fields) -> RunConfig:
     """A configuration at a scale; only what differs from the scale's defaults is given."""
     start = StartConfig(corpus or world_named(world).corpus, scale.policy, start_steps or scale.start_steps, seed)
-    fields = {"learning_rate": tuned_rate(method)} | scale.run | fields
+    rate = {} if "learning_rate" in fields else {"learning_rate": tuned_rate(method)}
+    fields = rate | scale.run | fields
     config = RunConfig(
         method=method, world=world, start=start, seed=seed,
         options=tuple(sorted((options or {}).items())), **fields)

@@ -69,10 +69,10 @@ def test_a_headline_comparison_is_published_only_when_all_its_arms_have_been_tun
 
 
 def test_until_a_method_is_tuned_it_runs_at_grpos_rate_and_the_plan_says_so(monkeypatch):
-    record = {"worlds": {"latent": {"grpo": {"rate": 0.5}, "nsr": {"rate": 0.25}}}}
+    record = {"worlds": {"latent": {"grpo": {"rate": 0.5}, "nsr": {"rate": 0.25}}, "search": {"grpo": {"rate": 0.5}}}}
     monkeypatch.setattr(experiments, "rates_record", lambda: record)
     assert world_rate("latent", "nsr") == 0.25 and is_tuned("latent", "nsr") and is_tuned("latent", "base")
     assert world_rate("latent", "psr") == 0.5 and not is_tuned("latent", "psr")
     assert plan.untuned(plan.study_jobs(Settings(scale="smoke", only="10"))).startswith("latent: psr, w_reinforce")
-    with pytest.raises(ConfigError, match="tune search grpo,psr"):
-        world_rate("search", "psr")
+    with pytest.raises(ConfigError, match="tune strong grpo,psr"):
+        world_rate("strong", "psr")
