@@ -277,10 +277,11 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
 
 
 def untuned(jobs: list[Job]) -> str:
-    """World by world, the methods that the plan trains and nobody has tuned there; worlds of the first study have one rate a family."""
+    """World by world, the methods that the plan trains and nobody has tuned there (worlds without a protocol have none)."""
     pairs = sorted({(arm.config.world, arm.config.method) for job in jobs for arm in job.runs})
     missing = [(world, method) for world, method in pairs if world_named(world).protocol and not is_tuned(world, method)]
-    return "; ".join(f"{world}: {', '.join(m for w, m in missing if w == world)}" for world in dict.fromkeys(w for w, _ in missing))
+    worlds = dict.fromkeys(world for world, _ in missing)
+    return "; ".join(f"{world}: {', '.join(m for w, m in missing if w == world)}" for world in worlds)
 
 
 def paper_plan_text() -> str:

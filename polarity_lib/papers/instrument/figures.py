@@ -50,7 +50,8 @@ def plot_worlds(runs: dict):
 def plot_dial(runs, rarities):
     """GRPO's way from bases that work their answers out ever more seldom: the share that does, and pass@1."""
     fig, axes = plots.panels(2, width=4.6)
-    for ax, metric, title in zip(axes, ("validation/work_shown", "validation/pass@1"), ("Answers that show their work, %", "pass@1, held-out, %")):
+    shown = {"validation/work_shown": "Answers that show their work, %", "validation/pass@1": "pass@1, held-out, %"}
+    for ax, (metric, title) in zip(axes, shown.items()):
         for r, colour in zip(rarities, WORLD_COLOURS):
             plots.curves(ax, runs.metrics, metric, [f"{r:g}/grpo"], factor=100.0, style=lambda _: (f"r = {r:g}", colour, "-"))
         ax.set(title=title, xlabel="batch")

@@ -20,7 +20,8 @@ def test_experiments_share_their_common_runs(scale):
     assert sweep["lambda=0.1"].hash == main["search"]["w_reinforce"].hash
     assert len({c.hash for c in sweep.values()}) == len(LAMBDAS) + 1  # and the base
     for world in WORLDS:
-        one, formulas, rate = configs(f"one_rate_{world}", scale), configs(f"definitions_{world}", scale), world_rate(world, "grpo")
+        one, formulas = configs(f"one_rate_{world}", scale), configs(f"definitions_{world}", scale)
+        rate = world_rate(world, "grpo")
         assert one["base"].hash == formulas["base"].hash == main[world]["base"].hash
         assert one["grpo"].hash == configs(f"over_rate_{world}", scale)[f"grpo/{rate:g}"].hash == main[world]["grpo"].hash
         assert one["psr"].hash == formulas["psr"].hash and one["nsr"].hash == formulas["nsr"].hash
