@@ -25,7 +25,7 @@ from polarity_lib.papers.a3po.probes import SHIFTED_WORLDS
 from polarity_lib.statistics import simultaneous_t
 
 PAPER = "arXiv 2512.21625"
-ENTROPY, LENGTH, COOL = "validation/entropy", "test/length", "cool/pass@1"
+ENTROPY, HELD_OUT, LENGTH, COOL = "validation/entropy", "validation/pass@1", "test/length", "cool/pass@1"
 P1, P8 = tail(1), tail(8)  # latent's tail is read at 8: 32 answers solve everything
 GRPO, PSR, NSR = "grpo", "psr_grpo_seq", "nsr_grpo_seq"  # single polarity as A3PO's code has it
 NAMES = {GRPO: "GRPO", PSR: "PSR", NSR: "NSR"}
@@ -81,11 +81,10 @@ def by_definition(name: str, metric: str, find, left: str, right: str) -> tuple[
 
 def of_both_kinds(rule, left: str) -> tuple[Subtest, ...]:
     """Entropy and length of one polarity alone against both, by one rule; the whole course beside it."""
-    name = NAMES[left]
-    return (*by_definition(f"entropy, {name} against GRPO", ENTROPY, lambda a, b: functools.partial(entropy, rule, a, b), left, GRPO),
-            *by_definition(f"length, {name} against GRPO", LENGTH, lambda a, b: functools.partial(length, rule, a, b), left, GRPO),
-            Subtest(f"entropy, {name} against GRPO, whole course", ENTROPY, "",
-                    functools.partial(entropy, rule, left, GRPO, since=0.0)))
+    pair = f"{NAMES[left]} against GRPO"
+    return (*by_definition(f"entropy, {pair}", ENTROPY, functools.partial(functools.partial, entropy, rule), left, GRPO),
+            *by_definition(f"length, {pair}", LENGTH, functools.partial(functools.partial, length, rule), left, GRPO),
+            Subtest(f"entropy, {pair}, whole course", ENTROPY, "", functools.partial(entropy, rule, left, GRPO, since=0.0)))
 
 
 # --- C3, C4, C6, C7: probes of the finished policies ---------------------------------
@@ -260,7 +259,7 @@ def answers_drawn(runs: Runs) -> pd.DataFrame:
     return pd.concat([start, rows.assign(drawn=drawn)], ignore_index=True)[["arm", "seed", "step", "drawn"]]
 
 
-def over_answers(runs: Runs, metric: str = "validation/pass@1") -> pd.DataFrame:
+def over_answers(runs: Runs, metric: str = HELD_OUT) -> pd.DataFrame:
     """arm, seed, step, drawn, value: a curve over the answers drawn so far."""
     points = runs.metrics[runs.metrics.metric == metric][["arm", "seed", "step", "value"]]
     return answers_drawn(runs).merge(points, on=["arm", "seed", "step"]).sort_values("step")
@@ -295,7 +294,7 @@ def secondary_exploring() -> tuple[Subtest, ...]:
              ("entropy above GRPO, whole course", ENTROPY, functools.partial(entropy, is_greater, "a3po", GRPO, since=0.0)),
              ("length not below GRPO", LENGTH, functools.partial(length, is_not_worse, "a3po", GRPO)),
              ("length not below DAPO", LENGTH, functools.partial(length, is_not_worse, "a3po", "dapo")),
-             ("held-out not below DAPO", "validation/pass@1", functools.partial(late_reward, "a3po", "dapo", "validation/pass@1")))
+             ("held-out not below DAPO", HELD_OUT, functools.partial(late_reward, "a3po", "dapo", HELD_OUT)))
     return tuple(Subtest(name, metric, "", find) for name, metric, find in parts)
 
 
@@ -328,9 +327,10 @@ CLAIMS = (
     Claim("A3PO-C5", "Both polarities are needed; right answers alone narrow the tail.", "single_polarity", "33", F33, (
         *by_definition("GRPO above PSR", P1, functools.partial(accuracy, is_greater), GRPO, PSR),
         *by_definition("GRPO above NSR", P1, functools.partial(accuracy, is_greater), GRPO, NSR),
-        *(Subtest(f"GRPO above {NAMES[half]}, temperature 0.6", COOL, "", compare(is_greater, GRPO, half, COOL)) for half in (PSR, NSR)),
-        *(Subtest(f"GRPO above {NAMES[half]}, constant weights, own rates", P1, "", accuracy(is_greater, GRPO, arm), "psr_nsr_latent")
-          for half, arm in DEFINITIONS["constant weights"].items()),
+        *(Subtest(f"GRPO above {NAMES[half]}, temperature 0.6", COOL, "", compare(is_greater, GRPO, half, COOL))
+          for half in (PSR, NSR)),
+        *(Subtest(f"GRPO above {NAMES[half]}, constant weights, own rates", P1, "", accuracy(is_greater, GRPO, arm),
+                  "psr_nsr_latent") for half, arm in DEFINITIONS["constant weights"].items()),
         Subtest("PSR below base at 8", P8, "", compare(is_less, PSR, "base", P8))), WORLD, PAPER),
     Claim("A3PO-C6", "Wrong answers protect generalisation: right answers alone keep least out of distribution.",
           "single_polarity", "33", "33_shifted", tuple(
@@ -359,7 +359,8 @@ CLAIMS = (
         Subtest("gain above the other cells", ENTROPY, "", named_cells_gain_most, primary=True),
         Subtest("neither loses accuracy", P1, "", no_cell_loses, primary=True)), WORLD, PAPER),
     Claim("A3PO-C12", "A decaying weight ends better than a constant one.", "a3po_ablations", "32", "32_ablations", (
-        *(Subtest(f"above {name}", P1, "", accuracy(is_greater, "a3po", name), primary=True) for name in ("constant 2", "constant 5")),
+        *(Subtest(f"above {name}", P1, "", accuracy(is_greater, "a3po", name), primary=True)
+          for name in ("constant 2", "constant 5")),
         *(Subtest(f"gradient at the end below {name}", "update/gradient_norm", "", functools.partial(calmer, "a3po", name))
           for name in ("constant 2", "constant 5"))), WORLD, PAPER),
     Claim("A3PO-C13", "A3PO beats every baseline.", "a3po", "32", F32, (
@@ -369,11 +370,12 @@ CLAIMS = (
         Subtest("above GRPO, temperature 0.6", COOL, "", compare(is_greater, "a3po", GRPO, COOL)),
         Subtest("above every baseline, temperature 0.6", COOL, "", functools.partial(above_every, COOL)),
         Subtest("above GRPO at 8", P8, "", compare(is_greater, "a3po", GRPO, P8)),
-        Subtest("above DAPO per answer drawn", "validation/pass@1", "", functools.partial(per_answer, "a3po", "dapo")),
+        Subtest("above DAPO per answer drawn", HELD_OUT, "", functools.partial(per_answer, "a3po", "dapo")),
         Subtest("DAPO above GRPO", P1, "+1.3 +1.6 +1.2", accuracy(is_greater, "dapo", GRPO)),
-        Subtest("DAPO above GRPO per answer drawn", "validation/pass@1", "", functools.partial(per_answer, "dapo", GRPO))),
+        Subtest("DAPO above GRPO per answer drawn", HELD_OUT, "", functools.partial(per_answer, "dapo", GRPO))),
           WORLD, PAPER),
-    Claim("A3PO-C14", "A3PO keeps more entropy and length than GRPO and DAPO, without less reward.", "a3po", "32", "32_dynamics", (
+    Claim("A3PO-C14", "A3PO keeps more entropy and length than GRPO and DAPO, without less reward.",
+          "a3po", "32", "32_dynamics", (
         *at_both_rates("entropy above GRPO", ENTROPY, "", functools.partial(entropy, is_greater, "a3po", GRPO)),
         *at_both_rates("reward not below GRPO", "train/reward", "", functools.partial(late_reward, "a3po", GRPO, "train/reward")),
         *secondary_exploring()), WORLD, PAPER),
@@ -388,7 +390,8 @@ CLAIMS = (
         Subtest("mean weight one is as good", P1, "", accuracy(is_equivalent, "mean one", "a3po"))), WORLD, "ours"),
     Claim("OURS-5", "Under a lying verifier A3PO learns nothing.", "a3po_ablations", "32", "32_ablations", (
         Subtest("tossed verdicts below true ones", P1, "", accuracy(is_less, "a3po tossed", "a3po"), primary=True),
-        Subtest("flipped verdicts below tossed", P1, "", accuracy(is_less, "a3po flipped", "a3po tossed"), primary=True)), WORLD, "ours"),
+        Subtest("flipped verdicts below tossed", P1, "", accuracy(is_less, "a3po flipped", "a3po tossed"), primary=True)),
+          WORLD, "ours"),
 )
 
 

@@ -317,6 +317,9 @@ def plot_dynamics(found: dict, methods, shown: dict):
         start = runs.metrics.query("metric == @metric and arm in @methods and step == 0").drop_duplicates("seed").value
         ax.axhline(factor * start.mean(), color=BASE, ls=":", lw=1.2)
         ax.set(title=title if one else f"{title}\n{reading}", ylabel=unit)
+        if metric == ENTROPY:  # most of the start's is gone at the first curve point, and the rest is what methods differ in
+            seen = runs.metrics.query("metric == @metric and arm in @methods").value
+            ax.set(yscale="log", ylim=(0.8 * factor * seen.min(), 1.2 * factor * seen.max()))
     for ax in axes[:-columns]:
         ax.set_xlabel("")
     legend_below(fig, axes)
@@ -399,7 +402,8 @@ def plot_ablations(runs: Runs, metric: str = "test/pass@1", reference: str = "a3
 # ---------------------------------------------------------------- notebook 33: one polarity alone
 
 
-HACKING = (("rewarded by the training's verifier", "o", False), ("truly right", "|", True), ("right with every step shown and right", "o", True))
+HACKING = (("rewarded by the training's verifier", "o", False), ("truly right", "|", True),
+           ("right with every step shown and right", "o", True))  # words, marker, filled
 
 
 def plot_hacking(runs: Runs, arms):
