@@ -32,6 +32,12 @@ ENDS = {"probability": {"low": "unlikely tokens", "high": "likely tokens"},
         "entropy": {"low": "certain positions", "high": "uncertain positions"}}
 
 
+def on_a_log_axis(ax, runs: Runs, arms, factor: float = 1.0) -> None:
+    """For entropy: most of the start's is gone at the first curve points, and what is left is what arms differ in."""
+    seen = runs.metrics.query("metric == @ENTROPY and arm in @arms and value > 0").value
+    ax.set(yscale="log", ylim=(0.8 * factor * seen.min(), 1.2 * factor * seen.max()))
+
+
 def words_of(cell: str, metric: str = "probability") -> str:
     """`right_low` -> unlikely tokens, right answers."""
     side, end = cell.split("_")
@@ -221,7 +227,9 @@ def plot_cell_curves(runs: Runs, scales=(5.0, 0.2)):
     fig, axes = panels(len(scales), width=5.0, height=4.1, sharey=True)
     order = ("right_low", "wrong_high", "right_high", "wrong_low")
     for ax, scale in zip(axes, scales):
-        curves(ax, runs.metrics, ENTROPY, ["none", *(arm_of(cell, scale) for cell in order)], within_seeds=True)
+        arms = ["none", *(arm_of(cell, scale) for cell in order)]
+        curves(ax, runs.metrics, ENTROPY, arms, within_seeds=True)
+        on_a_log_axis(ax, runs, arms)
         ax.set(title=f"One cell's tokens weigh ×{scale:g}", ylabel="entropy, held-out, nats per token")
         ax.xaxis.get_major_locator().set_params(integer=True)
     legend_below(fig, axes, columns=3)
@@ -317,9 +325,8 @@ def plot_dynamics(found: dict, methods, shown: dict):
         start = runs.metrics.query("metric == @metric and arm in @methods and step == 0").drop_duplicates("seed").value
         ax.axhline(factor * start.mean(), color=BASE, ls=":", lw=1.2)
         ax.set(title=title if one else f"{title}\n{reading}", ylabel=unit)
-        if metric == ENTROPY:  # most of the start's is gone at the first curve point, and the rest is what methods differ in
-            seen = runs.metrics.query("metric == @metric and arm in @methods").value
-            ax.set(yscale="log", ylim=(0.8 * factor * seen.min(), 1.2 * factor * seen.max()))
+        if metric == ENTROPY:
+            on_a_log_axis(ax, runs, methods, factor)
     for ax in axes[:-columns]:
         ax.set_xlabel("")
     legend_below(fig, axes)
