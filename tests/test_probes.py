@@ -32,7 +32,7 @@ def rollouts_of(rows, groups, rights, logprobs=None) -> Rollouts:
 
 
 NAMES = {
-    "faithful": {"probe/rewarded", "probe/faithful", "probe/hacked"},
+    "faithful": {"probe/rewarded", "probe/unearned", "probe/faithful", "probe/hacked"},
     "shifted": {f"shifted/{w}/pass@{k}" for w in SHIFTED_WORLDS for k in (1, 16)},
     "patterns": {"patterns/novel", "patterns/reused"},
     "garbled": {"probe/base_surprise", "probe/unreadable"},

@@ -49,7 +49,7 @@ def test_chain_gold_answers_are_what_python_computes(world):
             plain = before + rest.partition("]")[2]
         assert eval(plain) == int(problem.gold)
         assert ("[" in problem.prompt) == (world == "chain_distractor")
-        assert (" " in problem.prompt) == (world == "chain_spaced")
+        assert (" " in problem.prompt) == (world in ("chain_spaced", "latent_spaced"))
         if world == "chain_large_operands":
             assert all(31 <= abs(t) <= 60 for t in chain.read_question(plain))  # trained on 1 to 30
 

@@ -168,6 +168,10 @@ CHAIN_WORLDS = {
         # Out of distribution: larger operands, another surface form.
         _world("chain_large_operands", range(1, 4), low=31, high=60, one_pass=300),
         _world("chain_spaced", range(1, 6), write=_spaced),
+        # The same of latent: larger operands than its texts hold, an operation more, another surface form.
+        _world("latent_large", range(2, 5), low=11, high=30, corpus="latent", apart=True),
+        _world("latent_longer", range(5, 6), high=20, corpus="latent", apart=True),
+        _world("latent_spaced", range(2, 5), high=20, write=_spaced, corpus="latent", apart=True),
         # Attack: a remark that must be ignored.
         _world("chain_distractor", range(1, 6), write=_with_distractor),
     )
