@@ -167,7 +167,6 @@ CHAIN_WORLDS = {
         _world("rare", RARE_LEVELS, high=20, corpus="rare_by_length", apart=True, start_steps=700,
                protocol=PROTOCOL | {"steps": 100, "prompts_per_step": 16, "rollouts_per_prompt": 16}),
         _world("chain", range(1, 6)),
-        _world("chain_hard", range(3, 6), corpus="chain_zero"),
         # For base policies that answer at once although they could work it out (claim C11).
         _world("chain_latent", range(2, 5), high=20, corpus="chain_latent"),
         # Out of distribution: larger operands, another surface form.
