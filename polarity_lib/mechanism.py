@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from polarity_lib import objectives as obj
-from polarity_lib.methods import Method, Progress
+from polarity_lib.methods import Method, Progress, rows_kept
 from polarity_lib.problems import Problem
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import Verdict
@@ -62,7 +62,7 @@ def token_weights(method: Method, rollouts: Rollouts) -> Tensor:
     if method.needs:
         raise ValueError(f"{method.name} also needs {', '.join(sorted(method.needs))}; there is none by hand.")
     rewards_N = method.reward(rollouts)
-    keep_N = method.keep(rewards_N)
+    keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     advantages_NT = method.advantage(rollouts, rewards_N, Progress(0, 1)) * keep_N[:, None]
     logprobs_NT = rollouts.logprobs_NT.double().clone().requires_grad_()
     counts = obj.BatchCounts.of(rollouts.mask_NT, keep_N, rollouts.max_new_tokens)

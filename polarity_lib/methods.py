@@ -2,7 +2,7 @@
 
     collect(sampler, stream, prompts, group_size, seed)   -> Rollouts
     reward(rollouts)                                      -> rewards_N
-    keep(rewards_N)                                       -> keep_N     rows that enter the update
+    keep(rewards_N), or keep(rewards_N, group_N)          -> keep_N     rows that enter the update
     advantage(rollouts, rewards_N, progress)              -> A_NT
     token_loss(logp_NT, old_logp_NT, A_NT, mask_NT, extras) -> loss_NT
     aggregate(loss_NT, mask_NT, counts)                   -> scalar
@@ -58,6 +58,12 @@ def keep_right(rewards_N: Tensor) -> Tensor:
 def keep_wrong(rewards_N: Tensor) -> Tensor:
     """[N] wrong rows enter the update, right ones are dropped."""
     return rewards_N <= 0
+
+
+def rows_kept(method: "Method", rewards_N: Tensor, group_N: Tensor) -> Tensor:
+    """[N] the rows that enter a method's update; a `keep` with a second parameter is given the groups too."""
+    wants_groups = len(inspect.signature(method.keep).parameters) > 1
+    return method.keep(rewards_N, group_N) if wants_groups else method.keep(rewards_N)
 
 
 # What a method can ask the loop for, and the key in `extras`.

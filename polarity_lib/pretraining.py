@@ -36,6 +36,7 @@ class Corpus:
     phases: tuple[tuple[float, dict[str, float]], ...]
     write: Callable = chain.write_examples
     problems: dict = field(default_factory=dict)  # levels and operands
+    short: tuple[int, dict[str, float]] | None = None  # in the last phase, up to this level: {source: weight}
 
 
 LEARNED = (0.6, {"worked": 1.0})  # a first phase in which the accurate way is learned well
@@ -45,7 +46,9 @@ CORPORA: dict[str, Corpus] = {
     "chain_zero": Corpus(((1.0, {"worked": 0.5, "checked": 0.2, "direct": 0.3}),)),
     "chain_latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
     "latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
-    "rare": Corpus((LEARNED, (1.0, {"direct": 0.985, "worked": 0.015})), problems={"levels": (3, 4, 5, 6), "high": 20}),
+    # The dial of world rare: how seldom long chains are worked out, how often short ones.
+    "rare_by_length": Corpus(((0.7, {"worked": 1.0}), (1.0, {"direct": 0.99, "worked": 0.01})),
+                             problems={"levels": (2, 4, 5, 6), "high": 20}, short=(2, {"direct": 0.5, "worked": 0.5})),
     "mix": Corpus(((1.0, {"worked": 0.2, "checked": 0.1, "direct": 0.7}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
     "strong": Corpus(((1.0, {"worked": 0.35, "checked": 0.2, "direct": 0.45}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
 }
@@ -57,7 +60,8 @@ def write_texts(start: StartConfig, step: int, rng: np.random.Generator) -> list
     last = len(corpus.phases) - 1
     phase = next(i for i, (end, _) in enumerate(corpus.phases) if step / start.steps < end)
     sources = dict(start.mixture) if start.mixture and phase == last else corpus.phases[phase][1]
-    return corpus.write(start.batch, rng, **({"styles": sources} if sources else {}), **corpus.problems)
+    more = {"short": corpus.short} if corpus.short and phase == last else {}
+    return corpus.write(start.batch, rng, **({"styles": sources} if sources else {}), **corpus.problems, **more)
 
 
 def _pack_texts(policy: Policy, pairs: list[tuple[str, str]]):

@@ -24,7 +24,7 @@ from polarity_lib.critic import Critic
 from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
-from polarity_lib.methods import Method, Progress, method_named
+from polarity_lib.methods import Method, Progress, method_named, rows_kept
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.policy import Packed, Policy, hidden_states, one_thread, pack, token_distributions, token_logprobs
 from polarity_lib.pretraining import base_policy
@@ -238,7 +238,7 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
         rollouts = rollouts.but(verdicts=verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist()))
     judged = control_verdicts(rollouts, config.verdicts, label)
     rewards_N = method.reward(judged)
-    keep_N = method.keep(rewards_N)
+    keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     clock["judged"] = time.monotonic()
     judged = judged.but(extras=extras_for(run, judged))
     advantages_NT = method.advantage(judged, rewards_N, Progress(run.step, config.steps, config.minibatches))

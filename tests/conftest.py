@@ -11,7 +11,7 @@ from hypothesis import settings
 from polarity_lib import training
 from polarity_lib.config import RunConfig, StartConfig
 from polarity_lib.engines import make_sampler
-from polarity_lib.methods import Progress, method_named
+from polarity_lib.methods import Progress, method_named, rows_kept
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
 
@@ -86,7 +86,7 @@ def gradient_of(configure):
         rollouts = rollouts.but(extras={})
         rollouts = rollouts.but(extras=training.extras_for(run, rollouts))
         rewards = run.method.reward(rollouts)
-        keep = run.method.keep(rewards)
+        keep = rows_kept(run.method, rewards, rollouts.group_N)
         advantages = run.method.advantage(rollouts, rewards, Progress(0, 1)) * keep[:, None]
         found = training.update(run, rollouts, advantages, keep, None)
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in run.policy.model.parameters()]

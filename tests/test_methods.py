@@ -9,8 +9,9 @@ from gradients import G, P, SEVERAL, differ, plain_logs, with_verdicts
 
 from polarity_lib import training
 from polarity_lib.config import ConfigError
-from polarity_lib.methods import NEEDS, Progress, keep_all, keep_right, keep_wrong, method_named
+from polarity_lib.methods import NEEDS, Progress, keep_all, keep_right, keep_wrong, method_named, rows_kept
 from polarity_lib.papers.baselines import methods as baselines
+from polarity_lib.papers.lens.methods import keep_unless_all_right
 from polarity_lib.registry import METHODS
 from polarity_lib.verification import Verdict
 
@@ -77,7 +78,7 @@ def updated(configure, rollouts, name, **changes):
 
     run.method = replace(run.method, token_loss=watched)
     rewards = run.method.reward(rollouts)
-    keep = run.method.keep(rewards)
+    keep = rows_kept(run.method, rewards, rollouts.group_N)
     advantages = run.method.advantage(rollouts, rewards, Progress(0, 1)) * keep[:, None]
     return seen, training.update(run, rollouts, advantages, keep, None)
 
@@ -169,8 +170,8 @@ def test_the_record_says_what_it_is(name):
     method = method_named(name)
     assert method.name == name and method.source and METHODS[name].__doc__
     assert method.needs <= NEEDS
-    kept = {keep_all: 3, keep_right: 1, keep_wrong: 2}[method.keep]
-    assert method.keep(torch.tensor([1.0, 0.0, 0.0])).sum() == kept
+    kept = {keep_all: 4, keep_right: 2, keep_wrong: 2, keep_unless_all_right: 3}[method.keep]
+    assert rows_kept(method, torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([0, 0, 0, 1])).sum() == kept
 
 
 def test_kl_needs_a_reference_and_then_every_row_counts():

@@ -12,6 +12,7 @@ from polarity_lib.config import ConfigError, StartConfig
 from polarity_lib.policy import build_policy
 from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, base_policy, write_texts
 from polarity_lib.problems import WORLDS
+from polarity_lib.problems.chain import read_question
 from polarity_lib.results import RunFolder
 
 SHORT = StartConfig("countdown", "smoke", steps=2, seed=0, batch=4)
@@ -106,3 +107,20 @@ def test_the_mixture_is_a_dial_of_the_last_phase():
     assert worked(start, 0) == worked(rare, 0) == 1.0  # the first phase, in which the accurate way is learned
     assert 0.02 < worked(start, 9) < 0.09 and worked(rare, 9) < 0.02
     assert rare.name != start.name
+
+
+def test_short_chains_may_have_styles_of_their_own():
+    """In world rare: half of the shortest are worked out, one in a hundred of the others, once all have been learned."""
+    start, corpus = StartConfig("rare_by_length", "smoke", steps=10, seed=0, batch=2000), CORPORA["rare_by_length"]
+    limit, styles = corpus.short
+
+    def worked(step):
+        texts = write_texts(start, step, np.random.default_rng(0))
+        short = ["=" in answer for prompt, answer in texts if len(read_question(prompt)) - 1 <= limit]
+        long = ["=" in answer for prompt, answer in texts if len(read_question(prompt)) - 1 > limit]
+        assert min(len(short), len(long)) > 100
+        return np.mean(short), np.mean(long)
+
+    assert worked(0) == (1.0, 1.0)
+    assert worked(9) == pytest.approx((styles["worked"], corpus.phases[-1][1]["worked"]), abs=0.07)
+    assert worked(9)[1] < 0.03

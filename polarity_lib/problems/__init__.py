@@ -9,9 +9,9 @@ both sides:
     validation  tuning and checkpoint choice
     test        every number that is reported
 
-Names: `countdown3`, `countdown4` (strong and weak start), `chain`,
-`chain_hard`, and the out-of-distribution or attacked variants that each
-family lists in VARIANTS; `world_named` looks one up.
+Names: `latent`, `rare`, `mix`, `strong` (chains) and `search` (countdown), which
+notebook 04 puts through gates; `countdown3`, `countdown4`, `chain`, and
+out-of-distribution or attacked variants. `world_named` looks one up.
 """
 
 from polarity_lib.config import choose

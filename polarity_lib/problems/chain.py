@@ -25,6 +25,9 @@ STYLES = ("worked", "checked", "direct")
 PROTOCOL = {"minibatches": 4, "pool_size": 2000, "curve_every": 13, "final_problems": 300, "final_samples": 64}
 
 
+RARE_LEVELS = (2, 4, 5, 6, 4, 5, 6)
+
+
 def random_terms(level: int, low: int, high: int, rng: np.random.Generator) -> list[int]:
     """Signed operands whose running sum never leaves 0..LIMIT."""
     total = int(rng.integers(low, high + 1))
@@ -84,15 +87,16 @@ def _key(terms: list[int]) -> str:
 
 def write_examples(
     count: int, rng: np.random.Generator, styles: dict[str, float], levels=(1, 2, 3, 4, 5),
-    low: int = 1, high: int = 30, wrong_line_rate: float = 0.0,
+    low: int = 1, high: int = 30, wrong_line_rate: float = 0.0, short: tuple[int, dict[str, float]] | None = None,
 ) -> list[tuple[str, str]]:
-    """(prompt, answer) pairs of the pretrain split, styles mixed by weight."""
-    names, weights = list(styles), np.array(list(styles.values()), dtype=float)
+    """(prompt, answer) pairs of the pretrain split, styles mixed by weight; `short`: up to this level by these weights instead."""
     pairs = []
     while len(pairs) < count:
         terms = random_terms(int(rng.choice(levels)), low, high, rng)
         if split_of(_key(terms)) != "pretrain":
             continue
+        mixed = short[1] if short and len(terms) - 1 <= short[0] else styles
+        names, weights = list(mixed), np.array(list(mixed.values()), dtype=float)
         style = names[rng.choice(len(names), p=weights / weights.sum())]
         pairs.append((write_question(terms) + ":", write_trace(terms, style, rng, wrong_line_rate)))
     return pairs
@@ -158,11 +162,11 @@ CHAIN_WORLDS = {
         _world("mix", range(2, 6), high=20, corpus="mix", apart=True, start_steps=500, protocol=PROTOCOL | {"steps": 100}),
         _world("strong", range(2, 6), high=20, corpus="strong", apart=True, start_steps=500,
                protocol=PROTOCOL | {"steps": 80, "curve_every": 10}),
-        # Harder, and rarer still: groups of 16 are often all wrong, and can come alive.
-        _world("rare", range(3, 7), high=20, corpus="rare", apart=True, start_steps=900,
+        # One problem in seven is short, and half of those are worked out; the long ones hardly ever are: many groups of 16
+        # are all wrong, and can come alive.
+        _world("rare", RARE_LEVELS, high=20, corpus="rare_by_length", apart=True, start_steps=700,
                protocol=PROTOCOL | {"steps": 100, "prompts_per_step": 16, "rollouts_per_prompt": 16}),
         _world("chain", range(1, 6)),
-        _world("chain_hard", range(3, 6), corpus="chain_zero"),
         # For base policies that answer at once although they could work it out (claim C11).
         _world("chain_latent", range(2, 5), high=20, corpus="chain_latent"),
         # Out of distribution: larger operands, another surface form.

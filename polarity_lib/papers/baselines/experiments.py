@@ -28,9 +28,9 @@ TUNING_RATES = (2e-5, 5e-5, 1e-4)
 VALIDATION_SEEDS = (1000, 1001)  # never used for a reported number
 
 
-# How many answers per test problem: in latent everything is solved by 16 answers, so its tail is read at 8; in search
-# there is room up to the 256 of the PSR/NSR paper.
-TEST_SAMPLES = {"latent": 32, "search": 256}
+# How many answers per test problem: in latent everything is solved by 16 answers, so its tail is read at 8; LENS is about
+# k up to 16; in search there is room up to the 256 of the PSR/NSR paper.
+TEST_SAMPLES = {"latent": 32, "rare": 32, "search": 256}
 
 
 def compared(scale: Scale, method: str, seed: int, world: str, **fields) -> RunConfig:

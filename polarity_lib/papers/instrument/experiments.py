@@ -6,7 +6,7 @@ from dataclasses import replace
 from polarity_lib.config import RunConfig, Scale
 from polarity_lib.experiments import Experiment, in_world
 
-CANDIDATES = ("latent", "mix", "strong", "search")  # rare joins them when GRPO has a rate there
+CANDIDATES = ("latent", "mix", "strong", "search", "rare")
 FIRST = 1000  # validation seeds: no reported comparison of methods uses them
 SEEDS = 4  # what the known handicap must be seen with
 

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from polarity_lib.config import choose
-from polarity_lib.experiments import Runs, experiment, load_finished
+from polarity_lib.config import SCALES, choose
+from polarity_lib.experiments import Runs, experiment, in_world, load_finished
 from polarity_lib.papers.instrument.experiments import CANDIDATES, FIRST, SEEDS
 from polarity_lib.outside import strict_json
 from polarity_lib.problems import Problem, world_named
@@ -99,6 +99,12 @@ def base_tail(runs: Runs, seeds) -> dict[int, float]:
     return {k: by_k[k] for k in sorted(by_k) if k <= 64}
 
 
+def all_wrong(runs: Runs, size: int, seeds) -> dict:
+    """For information, no gate: the share of groups of `size` that are all wrong, 1 - pass@size on the test set, by replicate."""
+    shares = 1 - runs.metric(f"test/pass@{size}")
+    return {"size": size, "at the start": _list(shares["base"][seeds]), "under GRPO at the end": _list(shares["grpo"][seeds])}
+
+
 def training_seconds(runs: Runs, name: str) -> dict[int, float]:
     """Seconds of each GRPO run by seed: the committed line where there is one, else the run's own clock."""
     timed = runs.metrics.query("metric == 'timing.run' and arm == 'grpo'")
@@ -171,12 +177,18 @@ def world_record(world: str) -> dict | None:
     return {
         "admitted": all(gate.passed for gate in found.values()),
         "token_methods": takes_token_methods(runs),
+        "all_wrong": all_wrong(runs, group_size(world), runs.metric("test/pass@1").index[:REPLICATES]),
         "seeds": [FIRST + s for s in range(SEEDS)],
         "runs": sorted({arm.config.hash for arm in runs.arms}),
         "gates": {name: asdict(gate) for name, gate in found.items()},
         "overlap": overlap(world),
         "tries": [],
     }
+
+
+def group_size(world: str) -> int:
+    """Answers per problem in a world's protocol."""
+    return in_world(SCALES["tiny"], "base", FIRST, world, steps=0).rollouts_per_prompt
 
 
 def with_tries(old: dict | None, new: dict) -> dict:

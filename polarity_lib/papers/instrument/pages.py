@@ -1,5 +1,7 @@
 """docs/worlds.md, written from data/worlds.json."""
 
+import numpy as np
+
 from polarity_lib.papers.instrument.figures import told
 from polarity_lib.papers.instrument.gates import Gate, committed_worlds, world_tries
 from polarity_lib.problems import world_named
@@ -26,12 +28,20 @@ def worlds_page() -> str:
                  + " | ".join("yes" if r["token_methods"] else "no" for r in worlds.values()) + " |")
     lines.append("| test problems whose operands the pool has too | | "
                  + " | ".join(f"{100 * r['overlap']['same operands']:.0f} %" for r in worlds.values()) + " |")
+    lines.append("| groups all wrong: base, then GRPO at the end | | " + " | ".join(map(dead, worlds.values())) + " |")
     lines.append("| batches | | " + " | ".join(str(world_named(w).protocol["steps"]) for w in worlds) + " |")
     if len(tries := world_tries()):
         lines += ["", "**Earlier tries**, measured before a world was changed:", "",
                   "| world | try | gates failed | GRPO's gain |", "|---|---|---|---|"]
         lines += [f"| {t.world} | {t.number} | {t.failed} | {min(t.gain):.3f} … {max(t.gain):.3f} |" for t in tries.itertuples()]
     return "\n".join(lines) + "\n"
+
+
+def dead(record: dict) -> str:
+    """Means over replicates of the shares of all-wrong groups, with their size."""
+    found = record["all_wrong"]
+    start, end = (100 * np.mean(found[when]) for when in ("at the start", "under GRPO at the end"))
+    return f"{start:.0f} → {end:.0f} % of groups of {found['size']}"
 
 
 PAGES = {"worlds.md": worlds_page}

@@ -23,12 +23,14 @@ LENS, GRPO = "#882255", "#0072B2"
 # Paul Tol's muted colours stand apart from the baselines'.
 STYLES = {
     "lens": ("LENS", LENS), "alpha=0.25": ("LENS", LENS), "ngrpo": ("NGRPO", "#332288"),
+    "uniform_penalty": ("uniform penalty", "#999933"),
     "mixed only": ("mixed groups only", "#CC6677"), "alpha=0": ("mixed groups only", "#CC6677"),
     "negative only": ("negative groups only", "#44AA99"), "uniform penalty": ("uniform penalty", "#999933"),
     "shuffled": ("rewards shuffled", "#117733"), "flipped": ("sign flipped", "#661100"),
 }
 MODELS = {"Llama": "s", "Qwen": "D"}  # the paper's, and their markers
 DASHES = (0, (4, 2))
+TRAINED = ("grpo", "lens", "uniform penalty", "uniform_penalty")
 OVER_GRID = {"frameon": True, "edgecolor": "white"}  # a legend whose words no grid line crosses
 
 
@@ -165,6 +167,13 @@ def dead_shares(runs: Runs, sizes=(4, 8, 16, 32)) -> pd.DataFrame:
     return rows.groupby(["arm", "seed"], sort=False)[["samples", "correct"]].apply(shares)
 
 
+def dead_over_training(runs: Runs) -> pd.DataFrame:
+    """Share of all-wrong groups in the first and in the last batches that the log tells apart, per cent, by arm; means over seeds."""
+    rows = runs.metric("groups/all_wrong", last=False).sort_values("step").groupby(["arm", "seed"], sort=False).value
+    ends = 100 * pd.DataFrame({"first batches, %": rows.first(), "last batches, %": rows.last()})
+    return ends.groupby("arm", sort=False).mean()
+
+
 def paper_gaps(theirs: pd.DataFrame) -> pd.DataFrame:
     """LENS minus GRPO in the paper's tables: one row per (table, model), one column per k.
 
@@ -283,26 +292,53 @@ def plot_controls(runs: Runs, controls=("uniform penalty", "shuffled", "flipped"
     return fig
 
 
-def plot_dead_groups(runs: Runs, marks: dict[str, float] | None = None):
-    """All-wrong groups: in the batches of training, and among groups of other sizes before and after it.
+def plot_dead_groups(worlds: dict[str, Runs], marks: dict[str, float] | None = None):
+    """All-wrong groups, a row per world: in the batches of training, and among groups of other sizes before and after it.
 
     Args:
+        worlds: name -> runs; arms beside base, GRPO and LENS are drawn where they are there.
         marks: label -> per cent, up to two, drawn as level lines beside the training curves.
     """
-    fig, (left, right) = panels(2, width=5.2, height=3.9)
-    curves(left, runs.metrics, "groups/all_wrong", ("grpo", "lens"), factor=100, within_seeds=True)
-    plt.setp(left.lines, marker="o", ms=4.5, mew=0)  # a short run has one point
-    for (label, value), dashes in zip((marks or {}).items(), (":", DASHES)):
-        left.axhline(value, color=NEUTRAL, ls=dashes, lw=1.5, label=label)
-    shares = dead_shares(runs)
-    for name in present(runs, ("base", "grpo", "lens")):
-        mine = shares.loc[name]
-        over(right, list(mine.columns), [mine[g] for g in mine.columns], arm_colour(name), arm_label(name), log=True)
-    right.set_xlabel("G, answers per group")
-    for ax, title in ((left, "While training"), (right, "Test problems, by size of the group")):
-        ax.set(title=title, ylabel="groups with no right answer, %")
-        ax.set_ylim(bottom=0)
-        ax.legend(loc="best")
+    fig, axes = panels(2 * len(worlds), columns=2, width=5.2, height=3.9)
+    for (left, right), (world, runs) in zip(zip(axes[::2], axes[1::2]), worlds.items()):
+        curves(left, runs.metrics, "groups/all_wrong", present(runs, TRAINED), factor=100, within_seeds=True)
+        plt.setp(left.lines, marker="o", ms=4.5, mew=0)  # a short run has one point
+        for (label, value), dashes in zip((marks or {}).items(), (":", DASHES)):
+            left.axhline(value, color=NEUTRAL, ls=dashes, lw=1.5, label=label)
+        shares = dead_shares(runs)
+        for name in present(runs, ("base", *TRAINED)):
+            mine = shares.loc[name]
+            over(right, list(mine.columns), [mine[g] for g in mine.columns], arm_colour(name), arm_label(name), log=True)
+        right.set_xlabel("G, answers per group")
+        for ax, title in ((left, "while training"), (right, "test problems, by size of the group")):
+            ax.set(title=f"{world}: {title}", ylabel="groups with no right answer, %")
+            ax.set_ylim(bottom=0)
+            ax.legend(loc="best")
+    return fig
+
+
+def plot_over_rate(runs: Runs, methods, metrics: dict[str, str], base: dict[str, float] | None = None):
+    """Metrics at the end of training over the learning rate, a panel per metric, a line per method.
+
+    Args:
+        runs: with arms `method/rate`.
+        metrics: metric -> title.
+        base: metric -> the base policy's value in per cent.
+    """
+    fig, axes = panels(len(metrics), width=4.6, height=3.6)
+    rates = sorted({float(arm.name.split("/")[1]) for arm in runs.arms})
+    for ax, (metric, title) in zip(axes, metrics.items()):
+        table = 100 * runs.metric(metric)
+        for method in methods:
+            have = [rate for rate in rates if f"{method}/{rate:g}" in table]
+            if have:
+                over(ax, have, [table[f"{method}/{rate:g}"] for rate in have], arm_colour(method), arm_label(method), log=True)
+        if base and metric in base:
+            ax.axhline(base[metric], color=BASE, ls="--", label="base")
+        ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        ax.minorticks_off()
+        ax.set(title=title, xlabel="learning rate", ylabel="%")
+    plots.legend_below(fig, axes)
     return fig
 
 

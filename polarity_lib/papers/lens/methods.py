@@ -28,11 +28,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polarity_lib import objectives as obj
 from polarity_lib.advantages import (
     centred, check_verdicts, dr_grpo, expand, group_max, group_sum, grpo, in_double, in_precision_of,
 )
 from polarity_lib.config import choose, derive_seed
-from polarity_lib.methods import Method, per_rollout
+from polarity_lib.methods import Method, per_rollout, token_loss
 from polarity_lib.papers.baselines import methods as baselines
 
 TOLERANCE = 1e-4  # rounding may lift a log-probability this far above zero, no further
@@ -322,8 +323,8 @@ def ngrpo_advantage(rewards_N: Tensor, group_N: Tensor, epsilon: float = 1e-6, d
 
     An all-wrong group gets one negative constant, an all-right group 0, of any size.
 
-    Source: arXiv 2509.18851, known to us from a *secondary digest* only: the published method
-    may differ in details, and its other parts are not here.
+    Source: arXiv 2509.18851; released code nangongrui-ngr/NGRPO, which gives a group of one mean 0 and deviation 1
+    instead. Its clip and its dropping of all-right groups are in `ngrpo`.
 
     Args:
         rewards_N: [N] 1 right, 0 wrong.
@@ -438,10 +439,16 @@ def uniform_penalty(penalty: float = 0.05) -> Method:
                    advantage=per_rollout(uniform_penalty_advantage, penalty=penalty))
 
 
-def ngrpo() -> Method:
-    """GRPO with one imagined right answer in every group's mean and spread."""
-    return replace(baselines.grpo(), name="ngrpo", source="arXiv 2509.18851, by a secondary digest",
-                   advantage=per_rollout(ngrpo_advantage))
+def keep_unless_all_right(rewards_N: Tensor, group_N: Tensor) -> Tensor:
+    """[N] rows of groups in which something is wrong; the others leave the denominator too."""
+    return ~_uniform_groups(in_double(rewards_N), group_N.detach().cpu())[1]
+
+
+def ngrpo(clip_low: float = 0.16, clip_high: float = 0.24) -> Method:
+    """One imagined right answer in every group's mean and spread; all-right groups are dropped, clip 0.16 and 0.24, token mean."""
+    return replace(baselines.grpo(), name="ngrpo", source="arXiv 2509.18851; released code nangongrui-ngr/NGRPO",
+                   advantage=per_rollout(ngrpo_advantage), keep=keep_unless_all_right,
+                   token_loss=token_loss(obj.ppo_clip, clip_low=clip_low, clip_high=clip_high), aggregate=obj.kept_token_mean)
 
 
 METHODS = {f.__name__: f for f in (lens, uniform_penalty, ngrpo)}

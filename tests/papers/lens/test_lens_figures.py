@@ -65,11 +65,26 @@ def test_figures_draw_what_there_is(arms, seeds):
                          columns=["table", "row", "column", "value"])
     theirs = pd.DataFrame([[1.0, 2.0]], columns=[1, 2], index=pd.MultiIndex.from_tuples([("Table 1", "Qwen")]))
     for fig in (figures.plot_gaps({"chain": runs}, theirs), figures.plot_two_by_two(runs, paper),
-                figures.plot_dead_groups(runs, {"paper": 45.0}), figures.plot_levels(runs),
+                figures.plot_dead_groups({"rare": runs, "search": runs}, {"paper": 45.0}), figures.plot_levels(runs),
                 figures.plot_long(runs), figures.plot_diversity(runs), figures.plot_controls(runs),
                 figures.plot_accuracy({"chain": runs}),
                 figures.plot_minus(runs, [("lens", "grpo"), ("lens", "flipped")], {"test/pass@1": "x"}, side=1)):
         fig.canvas.draw()
+
+
+def test_dead_groups_before_and_after_are_means_over_seeds():
+    rows = [{"arm": "grpo", "seed": s, "step": step, "metric": "groups/all_wrong", "value": value}
+            for s, values in enumerate(((0.5, 0.9, 0.1), (0.4, 0.9, 0.3))) for step, value in zip((0, 5, 10), values)]
+    table = figures.dead_over_training(Runs(pd.DataFrame(rows), None, None, []))
+    assert table.loc["grpo"].tolist() == pytest.approx([45, 20])
+
+
+def test_over_the_rate_a_missing_cell_is_left_out():
+    runs = made_up(("grpo/1e-05", "grpo/4e-05", "lens/4e-05"))
+    first, second = figures.plot_over_rate(runs, ("grpo", "lens"), {"test/pass@1": "a", "test/pass@16": "b"}, {"test/pass@1": 12.0}).axes
+    both, one = (list(line.get_xdata()) for line in first.lines[:2])
+    assert both == pytest.approx([1e-05, 4e-05]) and one == pytest.approx([4e-05])
+    assert len(first.lines) == len(second.lines) + 1  # the base's level
 
 
 def test_a_sweep_without_any_level_is_refused():

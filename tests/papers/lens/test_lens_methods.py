@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from polarity_lib import training
 from polarity_lib.advantages import grpo
 from polarity_lib.config import ConfigError
+from polarity_lib.mechanism import hand_made, token_weights
 from polarity_lib.methods import Progress, method_named
 from polarity_lib.papers.lens.methods import (
-    METHODS, LensOptions, calibrated_rewards, confidence, difficulty, importance_difficulty, lens_advantage, ngrpo_advantage,
-    theory_odds, theory_rewards, uniform_penalty_advantage,
+    METHODS, LensOptions, calibrated_rewards, confidence, difficulty, importance_difficulty, keep_unless_all_right,
+    lens_advantage, ngrpo_advantage, theory_odds, theory_rewards, uniform_penalty_advantage,
 )
 
 # Four answers of one prompt; each has two tokens of equal probability.
@@ -186,6 +187,22 @@ def test_ngrpo_by_hand():
     assert ngrpo_advantage(rewards, groups, epsilon=0.0)[:6].tolist() == near([-0.5] * 3 + [half, -half, -half])
     assert ngrpo_advantage(rewards, groups, ddof=0)[0].item() == near(-1 / 3**0.5, 1e-5)
     assert ngrpo_advantage(rewards, groups)[6] == 0  # all right, even alone
+
+
+def test_ngrpo_drops_all_right_groups_and_has_its_own_clip():
+    """Groups 0 (mixed), 1 (all right, twice as long), 2 (all wrong): the mean is over the other two groups' six tokens."""
+    four = hand_made([1, 0, 1, 1, 0, 0], [0, 0, 1, 1, 2, 2], [1, 1, 2, 2, 2, 2])
+    method = method_named("ngrpo")
+    assert keep_unless_all_right(four.correct_N, four.group_N).tolist() == [True, True, False, False, True, True]
+    found = token_weights(method, four)
+    # Mixed: 1, 0 and a 1 have mean 2/3 and std 1/sqrt 3. All wrong: 0, 0 and a 1 have mean 1/3 and the same std.
+    up, down, dead = 3**0.5 / 3, -2 * 3**0.5 / 3, -(3**0.5) / 3
+    assert found[:, 0].tolist() == near([up / 6, down / 6, 0, 0, dead / 6, dead / 6], 1e-5)
+    ratios = torch.tensor([[1.2, 1.3, 0.85, 0.8]], dtype=torch.float64)
+    for sign, bounded in ((1.0, [1.2, 1.24, 0.85, 0.8]), (-1.0, [1.2, 1.3, 0.85, 0.84])):
+        old = torch.full((1, 4), -1.0, dtype=torch.float64)
+        loss_NT = method.token_loss(ratios.log() + old, old, sign * torch.ones(1, 4), torch.ones(1, 4), {})
+        assert (-sign * loss_NT)[0].tolist() == near(bounded)
 
 
 def test_uniform_penalty_by_hand():
@@ -415,7 +432,8 @@ def with_a_fictitious_right(groups):
 FORMULAS = {
     "lens": lambda f: [a / n / f.N for a, n in zip(calibrated(f.rollouts), f.length)],
     "uniform_penalty": lambda f: [(a if m else -0.05) / n / f.N for a, m, n in zip(f.normalised, f.mean, f.length)],
-    "ngrpo": lambda f: [a / n / f.N for a, n in zip(with_a_fictitious_right(f.groups), f.length)],
+    # All-right groups, whose advantages are zero, leave the denominator.
+    "ngrpo": lambda f: [a / sum(n for n, m in zip(f.length, f.mean) if m < 1) for a in with_a_fictitious_right(f.groups)],
 }
 
 
