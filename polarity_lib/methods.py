@@ -90,7 +90,6 @@ class Method:
     # Rows whose advantage is zero everywhere cost a forward and a backward pass and
     # give no gradient. Not true once the loss has a term without the advantage (KL).
     zero_rows_are_free: bool = True
-    family: str = "group"  # methods of one family share a tuned learning rate
 
     def __post_init__(self):
         for need in self.needs:

@@ -7,6 +7,7 @@ import pytest
 from polarity_lib import experiments
 from polarity_lib.config import SCALES, ConfigError
 from polarity_lib.experiments import experiment, is_tuned, rates_record, world_rate
+from polarity_lib.registry import EXPERIMENTS
 from polarity_lib.results import published_root
 from polarity_lib.study import plan, tuning
 from polarity_lib.study.plan import Settings
@@ -60,7 +61,13 @@ def test_misspelt_names_and_rates_that_were_never_chosen(monkeypatch):
         world_rate("latent", "nsr")
 
 
-@pytest.mark.parametrize("name", ["psr_nsr_latent", "psr_nsr_search"])
+def test_tuning_never_sees_a_reported_seed():
+    reported = {arm.seed for name, spec in EXPERIMENTS.items() for arm in experiment(name, seeds=spec.seeds)
+                if spec.notebook != "04"}  # the instrument's own runs are on validation seeds, like the grids
+    assert reported == set(range(10)) and not reported & set(tuning.SEEDS)
+
+
+@pytest.mark.parametrize("name", ["psr_nsr_latent", "psr_nsr_search", "a3po", "lens"])
 def test_a_headline_comparison_is_published_only_when_all_its_arms_have_been_tuned(name):
     if not (published_root() / name).exists():
         pytest.skip(f"{name} has not been published yet")

@@ -194,7 +194,7 @@ CLAIMS = (
     Claim("LENS-C2", "The same options carry over to another world and another base policy.", "lens_search", "41", F41, (
         *(test for k, theirs in ((1, "+1.76 +2.58"), (16, "+0.60 +1.15")) for test in (
             Subtest(f"k = {k}", tail(k), theirs, above("grpo", tail(k)), primary=True),
-            Subtest(f"k = {k}, one rate", tail(k), "", above("grpo", tail(k), "lens, one rate"), reading_of=f"k = {k}"))),
+            Subtest(f"k = {k}, one rate", tail(k), "", above("grpo", tail(k), "lens at one rate"), reading_of=f"k = {k}"))),
         Subtest("temperature 0.6", COOL, "+1.76 +2.58", above("grpo", COOL))), OTHER, PAPER),
     Claim("LENS-C3", "Gains concentrate on hard problems.", "lens", "41", "41_levels",
           twice("harder levels gain more", P1, "", _harder_gains_more), WORLD, PAPER),
