@@ -100,7 +100,7 @@ def lens_long(scale: Scale, seed: int) -> dict[str, RunConfig]:
     arms = {}
     for method in ("grpo", "lens"):
         short = _run(scale, method, seed)
-        arms[method] = short.but(steps=LONG * short.steps, curve_every=LONG * short.curve_every)
+        arms[method] = short.but(steps=LONG * short.steps, curve_every=2 * short.curve_every)
     return arms
 
 
