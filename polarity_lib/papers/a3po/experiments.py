@@ -47,7 +47,7 @@ SWEPT = ("grpo", "dapo", "lp_reg", "a3po")
 
 def a3po_over_rate(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """A3PO, GRPO, DAPO and the paper's best baseline over the rate; GRPO's runs are those of `over_rate_latent`."""
-    rates = [factor * one_rate() for factor in FACTORS]
+    rates = [factor * one_rate() for factor in (FACTORS if scale.policy != "smoke" else (1.0,))]
     return {f"{m}/{rate:g}": compared(scale, m, seed, WORLD, learning_rate=rate) for m in SWEPT for rate in rates}
 
 
