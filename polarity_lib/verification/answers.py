@@ -12,7 +12,9 @@ all the same. These are the rules, in the order in which they act:
 4. The last box that is not empty wins (`\boxed`, `\fbox`, `<answer>`, a line
    starting with `####`). Boxes joined by blanks, commas, "and", "or", names with "="
    are one answer with several values, so a hedge is not accepted for one of its halves.
-   A box behind "not" is no answer.
+   A box behind "not" and one with a question mark are no answer. What changes the value of a box is read
+   with it: the formula around it (`-\boxed{5}`, `x > \boxed{5}`, `\frac{1}{\boxed{5}}`), and behind it a factor,
+   a unit, "or 6", "or more". Words before it are not, but for "minus" and "negative".
 5. A sentence after the last box that says "the correct answer is ..." (or
    "final", "corrected") and gives a value replaces it.
 6. Without a box: the last "the answer is ...", "Answer: ...", "A: ...".
@@ -27,6 +29,7 @@ on after its value. Otherwise it has no final answer.
 import re
 from dataclasses import dataclass
 
+from .exact import read_number, tidy
 from .units import MULTIPLIERS, read_unit
 
 # Only the end of a very long response is looked at; recorded responses stay below a third of this.
@@ -153,7 +156,7 @@ _JOINT = re.compile(
 _APART = re.compile(r"\n\s*\n")  # a new paragraph, with nothing that joins, begins a new answer
 _NOT = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\\neq?)(?:\s+(?:be|equal\s+to|equal))?[\s:$\\(\[{]*$", re.IGNORECASE)
 
-_TAKEN_BACK = re.compile(r"[\s$\\)\].,*]{0,9}(?:is|would be|was)\s+(?:wrong|incorrect|not|false)\b")
+_TAKEN_BACK = re.compile(r"[\s$\\)\].,*]{0,9}(?:\?|(?:is|would be|was)\s+(?:wrong|incorrect|not|false)\b)")
 
 
 def _joined(gap):
@@ -169,7 +172,7 @@ def _last_boxed(text):
     last = next(boxes, None)
     if last is None:
         return None
-    values, first = [last.text], last
+    values, first = [_with_surroundings(text, last)], last
     for box in boxes:
         if box.end >= last.end and first is last and len(box.text) <= MAX_ANSWER_CHARACTERS:  # a box around the box
             values, first, last = [re.sub(r"\\(?:boxed|fbox)\s*(?=\{)", "", box.text)], box, box
@@ -178,9 +181,113 @@ def _last_boxed(text):
         if box.end > first.start or not _joined(gap):
             break
         first = box
-        if box.text.strip() not in (value.strip() for value in values):
-            values.insert(0, box.text)
+        value = _with_surroundings(text, box)
+        if value not in values:
+            values.insert(0, value)
     return ", ".join(values), last.end, text[last.start : last.end].startswith("<answer>")
+
+
+# ------------------------------------------------------------------ what stands at a box
+
+_NEAR = 200  # characters on either side of a box that are looked at
+_OPERATOR = r"[+*/^_<>\u00b1\u00d7\u00b7]|\\(?:pm|mp|cdot|times|div|leq?|geq?|lt|gt|ast)(?![a-z])"
+_CONSTANT = r"\\(?:pi|sqrt|frac|alpha|beta|gamma|theta|lambda|phi|omega)(?![a-z])"
+# Where the formula that holds a box begins and ends. In prose every word is such a place.
+_CUT = (
+    r"=|[:,;&\n$]|\.(?!\d)|\\\\|\\[()\[\]]|\\(?:approx|equiv|sim|cong|to|in|implies|iff|therefore|because|q?quad|bmod|pmod|mod"
+    r"|[A-Za-z]*[Rr]ightarrow)(?![a-z])|\\(?:begin|end|text[a-z]*|mbox|mathrm|hspace|color)\s*\{[^{}]*\}(?:\{[^{}]*\})?"
+)
+_FORMULA_CUT, _PROSE_CUT = re.compile(_CUT), re.compile(rf"{_CUT}|(?<![\\a-zA-Z])[A-Za-z]{{2,}}|[!?]")
+_STYLE = re.compile(r"\\(?:left|right|displaystyle|large|Large|huge|bf|[,;!:> ])(?![a-z])|(?<!\\)[\s~]|\\(?:textbf|mathbf|underline|boldsymbol|text)\s*(?=\{)")
+_ENDS_OPEN = re.compile(rf"(?:{_OPERATOR}|-|{_CONSTANT}|(?<![a-zA-Z\\])[a-zA-Z]|[0-9]\.?|[)}}])$")
+_ENDS_OPEN_IN_PROSE = re.compile(rf"(?:(?<=\S)\s*(?<!\*)(?:{_OPERATOR})\s*|(?<![a-zA-Z]{{2}})[-\u2212]|(?<![\s(])[0-9.]*[0-9])$")
+_SIGN_WORD = re.compile(r"\b(?:minus|negative)\s+$", re.IGNORECASE)
+_GOES_ON_BEHIND = re.compile(rf"\s*(?:{_OPERATOR}|-|{_CONSTANT}|\\?%|\u00b0|!|\.?[0-9]|[a-zA-Z](?![a-zA-Z])|\((?!\\?[a-z]{{2}}))")
+_GOES_ON_IN_PROSE = re.compile(rf"[0-9^]|\.[0-9]|\s*(?:\\?%|\u00b0|(?!\*\*)(?:{_OPERATOR})\s*[\w\\($]|{_CONSTANT})|\s?-[\w\\]|[a-zA-Z](?![a-zA-Z])")
+_WORD_BEHIND = re.compile(
+    rf"\s*(?:{'|'.join(MULTIPLIERS)}|percent|per cent|squared|cubed|factorial|or (?:more|less|so|fewer|greater|higher|lower|above|over))\b",
+    re.IGNORECASE,
+)
+_UNIT_BEHIND = re.compile(r"\s*(?:\\(?:text|mathrm|mbox|textbf|textrm)\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?\s*)+")
+_SECOND_VALUE = re.compile(
+    r"[\s$]*(?:\\[)\]])?[,.;?!]?\s*(?:or|no|nope)\b[\s,]*(?:maybe|perhaps|possibly|rather|wait|it is|it's|the answer is|[\s,$\\(])*"
+    r"(?P<value>[-+]?[0-9][0-9.,/]*|\(?[A-J]\)?(?![\w']))[\s$)]*(?:\\[)\]])?(?:[.,;!?\n]|$)",
+    re.IGNORECASE,
+)
+
+
+def _in_formula(text, at):
+    """Whether a position is inside a formula: dollars, brackets or an environment are still open there."""
+    before = text[max(0, at - 2_000) : at]
+    pairs = (("\\[", "\\]"), ("\\(", "\\)"), ("\\begin{", "\\end{"))
+    if any(before.rfind(opening) > before.rfind(closing) for opening, closing in pairs) or before.count("$$") % 2:
+        return True
+    line = before[before.rfind("\n") + 1 :].replace("$$", "")
+    return (line.count("$") - line.count("\\$")) % 2 == 1 or line.count("{") > line.count("}")
+
+
+def _with_surroundings(text, box):
+    """What a box says with what stands at it: the formula around it, a factor or a unit behind it, a second value."""
+    formula = _in_formula(text, box.start)
+    before, after = text[max(0, box.start - _NEAR) : box.start], text[box.end : box.end + _NEAR]
+    value, prefix, suffix = box.text.strip(), _formula_before(before, formula), ""
+    missing = prefix.count("{") - prefix.count("}")
+    cut = (_FORMULA_CUT if formula else _PROSE_CUT).search(_unclosed(after, missing))
+    rest = _unclosed(after, missing)[: cut.start() if cut else None]
+    unit = _UNIT_BEHIND.match(after)
+    if missing > 0 or (_GOES_ON_BEHIND if formula else _GOES_ON_IN_PROSE).match(rest):
+        suffix = rest.rstrip()
+    elif unit and (_CHANGES.search(unit.group()) or read_unit(unit.group()) is not None):
+        suffix = unit.group().rstrip()
+    behind = re.sub(r"^(?:[\s$]|\\[)\]]|\*\*)+", " ", after)
+    word = _WORD_BEHIND.match(behind) or _SIGN_WORD.match(behind)
+    if word and not suffix:
+        suffix = word.group()
+    if _SIGN_WORD.search(re.sub(r"(?:\$|\\[(\[])\s*$", "", before)):
+        prefix = "-" + prefix
+    prefix += " " if re.search(r"\\[a-z]+$", prefix) else ""
+    if prefix or suffix:
+        plain = re.fullmatch(r"[\w.,/]+|\\frac\{\d+\}\{\d+\}", value)
+        value = f"{prefix}{value if plain else f'({value})'}{suffix}"
+    return _with_second_value(text, box.end, value)
+
+
+_CHANGES = re.compile(r"\{\s*(?:or|and|to|plus|minus|times|half|squared|cubed|factorial)\b")
+
+
+def _formula_before(before, formula):
+    """The part of a formula that stands before a box and changes its value; "" where nothing does."""
+    if not formula or re.search(r"(?:\$|\\[(\[])\s*$", before):  # -$\boxed{5}$
+        before = re.sub(r"(?:\$\$?|\\[(\[])\s*$", "", before)
+        if not _ENDS_OPEN_IN_PROSE.search(before):
+            return ""
+        formula = False
+    cuts = list((_FORMULA_CUT if formula else _PROSE_CUT).finditer(before))
+    part = _STYLE.sub(" ", before[cuts[-1].end() if cuts else 0 :])
+    part = re.sub(r"\s*(?<!\\)\{\s*(?=[^{}]*$)", lambda m: m.group() if re.search(r"[}\]^_]$|\\[a-z]+$", part[: m.start()].rstrip()) else " ", part)
+    opened = part.count("{") > part.count("}")
+    return part.strip() if opened or not formula or _ENDS_OPEN.search(part.strip()) else ""
+
+
+def _unclosed(after, missing):
+    """The text behind a box up to a brace that nothing opened, after `missing` ones that the part before it opened."""
+    depth = missing
+    for brace in _BRACE.finditer(after):
+        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
+        if depth < 0:
+            return after[: brace.start()]
+    return after
+
+
+def _with_second_value(text, end, value):
+    """`5` as "5 or 6" where the text goes on with "or 6"; a value that repeats it within two per cent says nothing new."""
+    second = _SECOND_VALUE.match(text, end, min(len(text), end + _NEAR))
+    if second is None:
+        return value
+    one, two = read_number(tidy(value)), read_number(tidy(second["value"].rstrip(".,")))
+    if one and two and abs(one.value - two.value) * 50 <= abs(one.value):
+        return value
+    return f"{value} \\text{{ or }} {second['value'].rstrip('.,')}"
 
 
 # ------------------------------------------------------------------ answers in prose
@@ -261,7 +368,7 @@ def _stated(text, complete):
         if "\\boxed" in value or value.lower().startswith("the same"):
             continue
         if _looks_like_a_value(value) or len(value.split()) <= 4:
-            found = value, end
+            found = _with_second_value(text, end, value), end
     return found
 
 
@@ -368,7 +475,7 @@ def _only_value(line):
     tail = _DELIMITERS.sub(" ", _LEAD.sub("", line)).strip(" .*")
     words = re.match(r"[-+]?[\d.,/]+(?=\s*[a-zA-Z])", tail)
     if re.search(r"[0-9\\]", tail) and (not _PROSE.search(tail) or words and read_unit(tail[words.end() :])):
-        return tail if not re.search(r"\d", line[: line.rindex(tail)]) else None
+        return tail if not re.search(r"\d", line[: len(line) - len(_LEAD.sub("", line))]) else None
     numbers = _free_numbers(line)
     return numbers[0] if len(numbers) == 1 and "\\" not in line else None
 
@@ -410,7 +517,7 @@ def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
 
 
 # The plainest ending, found without the rest: prose without marks, one box with simple content, nothing after it.
-_PLAIN = re.compile(r"^[^<\\%]*(?:\\[(\[][^<\\%]*)?\\boxed\{([^{}\\]+)\}[\s$.]*(?:\\[)\]])?[\s$.]*$")
+_PLAIN = re.compile(r"^[^<\\%$]*(?:[=:]|(?!minus|negative)\b[a-z]{2,})\s+(?:\$|\\[(\[])?\s*\\boxed\{([^{}\\]+)\}(?:\$|\\[)\]])?[\s.]*$")
 
 
 def _boxed_or_corrected(text, value, end, is_tag, complete):
