@@ -194,7 +194,7 @@ _OPERATOR = r"[+*/^_<>\u00b1\u00d7\u00b7]|\\(?:pm|mp|cdot|times|div|leq?|geq?|lt
 _CONSTANT = r"\\(?:pi|sqrt|frac|alpha|beta|gamma|theta|lambda|phi|omega)(?![a-z])"
 # Where the formula that holds a box begins and ends. In prose every word is such a place.
 _CUT = (
-    r"=|[:,;&\n$]|\.(?!\d)|\\\\|\\[()\[\]]|\\(?:approx|equiv|sim|cong|to|in|implies|iff|therefore|because|q?quad|bmod|pmod|mod"
+    r"\\f?boxed(?:\s*\{(?:[^{}]|\{[^{}]*\})*\})?|=|[:,;&\n$]|\.(?!\d)|\\\\|\\[()\[\]]|\\(?:approx|equiv|sim|cong|to|in|implies|iff|therefore|because|q?quad|bmod|pmod|mod"
     r"|[A-Za-z]*[Rr]ightarrow)(?![a-z])|\\(?:begin|end|text[a-z]*|mbox|mathrm|hspace|color)\s*\{[^{}]*\}(?:\{[^{}]*\})?"
 )
 _FORMULA_CUT, _PROSE_CUT = re.compile(_CUT), re.compile(rf"{_CUT}|(?<![\\a-zA-Z])[A-Za-z]{{2,}}|[!?]")
@@ -295,13 +295,14 @@ def _with_second_value(text, end, value):
 _STATEMENT = re.compile(
     r"(?P<strong>(?:correct(?:ed)?|final|actual|right)\s+answer|correction)"
     r"[\s*_]*(?:is|should\s+be|must\s+be|:|=)[\s*_]*"
-    r"|(?:\banswer|(?m:^[ \t]*(?:\*\*)?A(?=[ \t]*:)))[\s*_]*(?:is|should\s+be|must\s+be|:|=|\n)[\s*_:]*",
+    r"|(?:\banswer|(?m:^[ \t]*(?:\*\*)?A(?=[ \t]*:)))[\s*_]*(?:is|should\s+be|must\s+be|:|=|\n)[\s*_:]*"
+    r"|\bit(?:'s|\s+is)\s+(?=\(?[A-J]\)?[.!*\s]*\Z)",
     re.IGNORECASE,
 )
 _CLAUSE = 400  # characters of a sentence that are looked at
 _STATEMENTS = 40  # from the end of the response
 _HEDGE = re.compile(
-    r"^(?:\s|therefore|thus|simply|just|exactly|approximately|about|indeed|still|now|then|equal to|given by|option"
+    r"^(?:\s|therefore|thus|simply|just|for sure|definitely|certainly|exactly|approximately|about|indeed|still|now|then|equal to|given by|option"
     r"|choice"
     r"|the (?:final |correct )?answer is|is|:|\*|_|,)+",
     re.IGNORECASE,
@@ -338,13 +339,24 @@ def _value_of_clause(clause):
     clause = _HEDGE.sub("", clause).strip().strip("*_`\"' ")
     if re.match(r"(?:not|never|n't|neither|nor)\b", clause, re.IGNORECASE):
         return ""
-    spans = [match for match in _MATH_SPAN.finditer(clause.replace("\\$", "\\DOLLAR"))]
+    spans = list(_MATH_SPAN.finditer(clause.replace("\\$", "\\DOLLAR")))
     if len(spans) == 1 and not re.match(r"[\w.]", clause):
-        inside = next(part for part in spans[0].groups() if part is not None)
-        return inside.replace("\\DOLLAR", "\\$").strip().rstrip(".,;")
+        return _inside(spans[0]).replace("\\DOLLAR", "\\$")
     clause = _ASIDE.sub("", clause)
     clause = re.sub(r"^(?:[A-Za-z][\w',-]*\s+).*?\b(?:is|are|equals)\s+(?=\S*[0-9\\$(])", "", clause, flags=re.DOTALL)
-    return _DELIMITERS.sub(" ", clause).strip().rstrip(".,;:*! ").strip()
+    value = _unstopped(_DELIMITERS.sub(" ", clause))
+    return (_only_value(value) or value) if len(_PROSE.findall(value)) > 3 else value
+
+
+def _unstopped(text):
+    """Without the punctuation that ends a sentence; an ellipsis stays."""
+    text = text.strip()
+    return text if re.search(r"\.\.\.$|\\[lc]?dots$", text) else text.rstrip(".,;:*! ").strip()
+
+
+def _inside(span):
+    """What a match of `_MATH_SPAN` holds between its delimiters."""
+    return _unstopped(next(part for part in span.groups() if part is not None))
 
 
 def _statements(text, start=0):
@@ -431,8 +443,7 @@ def _last_value(sentence):
         return numbers[-1]
     if not spans or _NOT.search(sentence[: spans[-1].start()]):
         return None
-    inside = next(part for part in spans[-1].groups() if part is not None)
-    return re.split(r"(?<![<>!\\])=|\\approx|\\implies", inside)[-1].strip().rstrip(".")
+    return re.split(r"(?<![<>!\\])=|\\approx|\\implies", _inside(spans[-1]))[-1].strip()
 
 
 _DOUBT = re.compile(
@@ -450,12 +461,15 @@ _PROSE = re.compile(r"(?<![\\a-zA-Z])[A-Za-z]{3,}")
 
 def _one_line(text):
     """A response that is one short line is its own answer; prose around one value yields the value."""
-    line = text.strip()
+    line = re.sub(r"(\\\[|\$\$)\s+|\s+(?=\\\]|\$\$)", r"\1", text.strip())  # a display on lines of its own
     if not line or "\n" in line or len(line) > 200 or not re.search(r"\w", line):
         return None
     if re.search(r"\\(?:boxed|fbox)", line):
         return None
-    plain = _DELIMITERS.sub(" ", line).strip().rstrip(".").strip()
+    span = _MATH_SPAN.fullmatch(line.rstrip("."))
+    plain = _inside(span) if span else _unstopped(_DELIMITERS.sub(" ", line))
+    if read_number(tidy(plain)):
+        return plain
     words = _PROSE.findall(re.sub(r"\\text\s*\{[^{}]*\}", "", plain))
     if len(words) > 1 or (words and re.search(r"[0-9\\]", plain)):
         return _only_value(line)
@@ -470,8 +484,7 @@ def _only_value(line):
     spans = list(_MATH_SPAN.finditer(line))
     around = _MATH_SPAN.sub(" ", line)
     if spans:
-        inside = next(part for part in spans[0].groups() if part is not None)
-        return inside.strip().rstrip(".") if len(spans) == 1 and not re.search(r"\d", around) else None
+        return _inside(spans[0]) if len(spans) == 1 and not re.search(r"\d", around) else None
     tail = _DELIMITERS.sub(" ", _LEAD.sub("", line)).strip(" .*")
     words = re.match(r"[-+]?[\d.,/]+(?=\s*[a-zA-Z])", tail)
     if re.search(r"[0-9\\]", tail) and (not _PROSE.search(tail) or words and read_unit(tail[words.end() :])):

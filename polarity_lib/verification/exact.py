@@ -205,21 +205,23 @@ _SIMPLE = [
     (re.compile(r"\\(?:rangle|rparen)(?![a-z])"), ")"),
     (re.compile(r"\\(?:lbrack)(?![a-z])"), "["),
     (re.compile(r"\\(?:rbrack)(?![a-z])"), "]"),
-    (re.compile(r"\\leqslant|\\leq(?![a-z])"), r"\\le "),
-    (re.compile(r"\\geqslant|\\geq(?![a-z])"), r"\\ge "),
-    (re.compile(r"\\neq(?![a-z])"), r"\\ne "),
+    (re.compile(r"\\leqslant|\\leq(?![a-z])|<=(?!=)"), r"\\le "),
+    (re.compile(r"\\geqslant|\\geq(?![a-z])|>=(?!=)"), r"\\ge "),
+    (re.compile(r"\\neq(?![a-z])|!="), r"\\ne "),
+    (re.compile(r"\\lt(?![a-z])"), "<"),
+    (re.compile(r"\\gt(?![a-z])"), ">"),
     (re.compile(r"\\(?:ldots|dots|cdots)(?![a-z])"), "..."),
     (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-z])|\\textdegree(?![a-z])"), r" \\text{degrees} "),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\frac\s*([0-9])\s*([0-9])(?![0-9])"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\frac\s*([0-9])\s*\{"), r"\\frac{\1}{"),
     (re.compile(r"\\frac\s*(\{[^{}]*\})\s*([0-9a-zA-Z])"), r"\\frac\1{\2}"),
-    (re.compile(r"\\sqrt\s*([0-9]|[a-zA-Z](?![a-zA-Z]))"), r"\\sqrt{\1}"),
+    (re.compile(r"\\sqrt\s*(\[[0-9a-z]\])?\s*([0-9]|[a-zA-Z](?![a-zA-Z]))"), r"\\sqrt\1{\2}"),
     (re.compile(r"\\(?:exp)\s*\{"), "e^{"),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\\[dt]?binom\s*([0-9])\s*([0-9])"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\varnothing(?![a-z])|\\\{\s*\\\}|\\text\s*\{\s*(?:the )?empty set\s*\}|^(?:the )?empty set$"), r"\\emptyset "),
-    (re.compile(r"^\s*([0-9]{1,3}(?:\s[0-9]{3})+)\s*$"), lambda m: re.sub(r"\s", "", m[1])),
+    (re.compile(r"^\s*([0-9]{1,3}(?:\s[0-9]{3})+)(?=\s*$|\s+[0-9]+\s*/)"), lambda m: re.sub(r"\s", "", m[1])),
     (re.compile(r"[,;\s]+$"), ""),
     (re.compile(r"([_^])\s*([0-9])\s+(?=[0-9])"), r"\1{\2}"),
     (re.compile(r"~"), " "),
@@ -315,7 +317,7 @@ def _number_value(m):
     return value * Fraction(10) ** power, (len(written) or None) if (m["plain"] or m["decimal"]) else None
 
 
-_PERCENT = re.compile(r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL)
+_PERCENT = re.compile(r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|pct|\\?%)\s*\}|(?:percent(?:age)?|per cent|pct)\b)\s*(.*)$", re.DOTALL)
 _REPEATING = re.compile(
     r"([-+]?)\s*([0-9]*)\.([0-9]{0,50})(?:\\overline\s*\{?\s*([0-9]{1,50})\s*\}?|\\dot\s*\{?([0-9])\}?|\(([0-9]{1,50})\))"
 )
@@ -439,7 +441,7 @@ def read_choice(text: str) -> Choice | None:
 
 def labelled_choice(text: str) -> Choice | None:
     """`\\text{E} anything` as a choice: how a choice with its content is also set. Only where a choice is asked for."""
-    match = re.match(r"^\\text\s*\{\s*([A-J])\s*\}\s*(\S.*)$", text, re.DOTALL)
+    match = re.match(r"^\\text\s*\{\s*([A-J])\s*\}\s*((?![*+/^=<>_!]|-\s)\S.*)$", text, re.DOTALL)
     return Choice(match[1], text) if match and not _UNCHOSEN.search(match[2]) else None
 
 
@@ -602,7 +604,9 @@ def has_letters(text: str) -> bool:
     """Whether a side of an equation holds names of numbers; words, units, functions, pi, e and i are none."""
     if read_number(text) is not None:
         return False
-    text = _GREEK.sub(" x ", re.sub(r"\\text\s*\{[^{}]*\}", "", text))
+    if re.search(r"\\(?:lim|sum|int|prod)(?![a-z])", text):
+        return False  # its letters are bound
+    text = _GREEK.sub(" x ", re.sub(r"\\(?:text|begin|end)\s*\{[^{}]*\}", "", text))
     return bool(_LETTER.search(re.sub(r"\\[a-zA-Z]+", " ", text)))
 
 
@@ -679,6 +683,9 @@ def _read_inequality(sides, signs, text, depth):
         if not set(signs) <= {"<", "\\le"}:
             return None
         low, high, brackets = *ends, {"<": "(", "\\le": "["}[signs[0]] + {"<": ")", "\\le": "]"}[signs[1]]
+        limits = [_read(end, depth + 1) for end in ends]
+        if all(isinstance(end, Number) for end in limits) and limits[0].value >= limits[1].value:
+            return None  # 2 < x < 1 holds for no x: it is not the point (2, 1)
     elif signs[0] in ("<", "\\le"):
         low, high, brackets = "-\\infty", ends[0], "(" + {"<": ")", "\\le": "]"}[signs[0]]
     else:

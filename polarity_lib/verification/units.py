@@ -51,6 +51,7 @@ _NO_THING = frozenset(
     """.split()
 )
 
+_THOUSANDS = re.compile(r"\\text\s*\{[KT]\}")  # 5\text{K} without a blank may be five thousand; 5\text{ K} is kelvin
 _ORDINALS = re.compile(r"(?:teenths|tieths|elevenths|twelfths|nths|dredths|sandths|lionths)$")
 _PIECE = re.compile(
     r"\s*(?:\\text\s*\{(?P<text>[^{}]*)\}|(?P<word>[A-Za-z]+\.?)|(?P<mark>[/\-()]|\\cdot|\^\s*\{?\s*-?[0-9]\s*\}?))"
@@ -98,7 +99,7 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
 
     "million dollars" is (1000000, "dollar"), `\\text{cm}^2` is (1, "cm 2"), "or more" is None.
     """
-    tokens = _tokens(text, _PIECE)
+    tokens = None if _THOUSANDS.match(text) else _tokens(text, _PIECE)
     if tokens is None or len(tokens) > 24:
         return None
     factor, key, before = Fraction(1), [], None  # `before`: what the last piece was
@@ -129,7 +130,9 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
             before = "half" if unit in ("square", "cubic") else "unit"
         else:
             return None
-    return None if before in ("half", "mark") else (factor, _in_order(key))
+    if before in ("half", "mark") or not key and factor == 1 and text[:1].isalpha():  # 33a is no number of things
+        return None
+    return factor, _in_order(key)
 
 
 def _in_order(key):
