@@ -233,7 +233,7 @@ def _with_surroundings(text, box):
     value, prefix, suffix = box.text.strip(), _formula_before(before, formula), ""
     missing = prefix.count("{") - prefix.count("}")
     cut = (_FORMULA_CUT if formula else _PROSE_CUT).search(_unclosed(after, missing))
-    rest = _unclosed(after, missing)[: cut.start() if cut else None]
+    rest = _unclosed(after, missing)[: cut.start() if cut else None] if not cut or "boxed" not in cut.group() else ""
     unit = _UNIT_BEHIND.match(after)
     if missing > 0 or (_GOES_ON_BEHIND if formula else _GOES_ON_IN_PROSE).match(rest):
         suffix = rest.rstrip()
@@ -263,6 +263,8 @@ def _formula_before(before, formula):
             return ""
         formula = False
     cuts = list((_FORMULA_CUT if formula else _PROSE_CUT).finditer(before))
+    if cuts and "boxed" in cuts[-1].group():
+        return ""  # between two boxes: see `_JOINT`
     part = _STYLE.sub(" ", before[cuts[-1].end() if cuts else 0 :])
     part = re.sub(r"\s*(?<!\\)\{\s*(?=[^{}]*$)", lambda m: m.group() if re.search(r"[}\]^_]$|\\[a-z]+$", part[: m.start()].rstrip()) else " ", part)
     opened = part.count("{") > part.count("}")

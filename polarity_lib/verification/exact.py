@@ -219,6 +219,7 @@ _SIMPLE = [
     (re.compile(r"\\sqrt\s*(\[[0-9a-z]\])?\s*([0-9]|[a-zA-Z](?![a-zA-Z]))"), r"\\sqrt\1{\2}"),
     (re.compile(r"\\(?:exp)\s*\{"), "e^{"),
     (re.compile(r"\*\*"), "^"),
+    (re.compile(r"(\\text\s*\{[^{}]*\})|(?<![a-zA-Z\\])pi(?![a-zA-Z])"), lambda m: m[1] or "\\pi "),
     (re.compile(r"\\[dt]?binom\s*([0-9])\s*([0-9])"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\varnothing(?![a-z])|\\\{\s*\\\}|\\text\s*\{\s*(?:the )?empty set\s*\}|^(?:the )?empty set$"), r"\\emptyset "),
     (re.compile(r"^\s*([0-9]{1,3}(?:\s[0-9]{3})+)(?=\s*$|\s+[0-9]+\s*/)"), lambda m: re.sub(r"\s", "", m[1])),
@@ -512,7 +513,7 @@ def split_top(text: str, separator: str = ",") -> list[str]:
 
 def _enclosed(text):
     """Opening bracket, inside, closing bracket, when one pair encloses the whole text."""
-    for opening, closings in (("\\{", ("\\}",)), ("(", (")", "]")), ("[", (")", "]"))):
+    for opening, closings in (("\\{", ("\\}",)), ("(", (")", "]")), ("[", (")", "]")), ("{", ("}",))):
         if text.startswith(opening):
             depth = 0
             i = 0
@@ -615,7 +616,8 @@ def _read_relation(text, depth):
     before, approximately, after = text.partition("\\approx")
     if approximately and before.strip() and not re.fullmatch(r"[\sa-zA-Z]*", before):
         value, rounded = _read(before.strip().rstrip("="), depth + 1), _read(after.strip(), depth + 1)
-        far = isinstance(value, Number) and isinstance(rounded, Number) and not _about(value.value, rounded.value)
+        exact = value.value if isinstance(value, Named) else value
+        far = isinstance(exact, Number) and isinstance(rounded, Number) and not _about(exact.value, rounded.value)
         return Chain((value, rounded), text) if far else value
     name = _NAME.match(text.replace("\\approx", "="))
     name = None if name and _CONSTANT.match(name["name"]) else name
@@ -763,7 +765,9 @@ def _read_enclosed(opening, inner, closing, text, depth):
             else Formula(text)
         )
     if len(parts) == 1:
-        return _read(inner, depth + 1) if opening + closing == "()" else Formula(text)
+        return _read(inner, depth + 1) if opening + closing in ("()", "{}") else Formula(text)
+    if opening == "{":
+        return _several([p for p in parts if p], text, depth)
     if len(parts) > MAX_ITEMS or not all(parts):
         return Formula(text)
     return Ordered(opening + closing, tuple(_read(part, depth + 1) for part in parts), text)
