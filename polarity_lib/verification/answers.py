@@ -295,7 +295,8 @@ def _with_second_value(text, end, value):
 # ------------------------------------------------------------------ answers in prose
 
 _STATEMENT = re.compile(
-    r"(?P<strong>(?:correct(?:ed)?|final|actual|right)\s+answer|correction)"
+    r"(?P<strong>(?:correct(?:ed)?|final|actual|right)\s+answer|correction"
+    r"|\b(?:wait|actually|sorry|oops|hmm|mistake)\b[^\n]{0,80}?\b(?:answer(?=\s+(?:is|should|must))|it(?=\s+(?:should|must)\s+be)))"
     r"[\s*_]*(?:is|should\s+be|must\s+be|:|=)[\s*_]*"
     r"|(?:\banswer|(?m:^[ \t]*(?:\*\*)?A(?=[ \t]*:)))[\s*_]*(?:is|should\s+be|must\s+be|:|=|\n)[\s*_:]*"
     r"|\bit(?:'s|\s+is)\s+(?=\(?[A-J]\)?[.!*\s]*\Z)",
@@ -315,6 +316,7 @@ _ASIDE = re.compile(
     r"|,\s+(?=[a-z]{2,}\s+[a-z]{2,}).*$",
     re.DOTALL,
 )
+_ANOTHER = re.compile(r"^(?!.*(?:n't|\bnot\b)).*\b(?:otherwise|else|also|could|might|may|or)\b.*(?:\d|\b[A-J]\b)", re.DOTALL)  # an aside that names another value
 _DELIMITERS = re.compile(r"\\\(|\\\)|\\\[|\\\]|\$\$|(?<!\\)\$(?!\d[\d,.]*(?:\s|$|\.))")
 _MATH_SPAN = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$([^$]+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _NUMBER = re.compile(
@@ -338,13 +340,15 @@ def _clause(text, start):
 
 def _value_of_clause(clause):
     """The value a clause names: its one mathematical span, or its words without delimiters and asides."""
-    clause = _HEDGE.sub("", clause).strip().strip("*_`\"' ")
+    clause = _HEDGE.sub("", clause).strip().strip("*_`\"' ").replace("\\$", "\\DOLLAR")
     if re.match(r"(?:not|never|n't|neither|nor)\b", clause, re.IGNORECASE):
         return ""
-    spans = list(_MATH_SPAN.finditer(clause.replace("\\$", "\\DOLLAR")))
+    spans = list(_MATH_SPAN.finditer(clause))
     if len(spans) == 1 and not re.match(r"[\w.]", clause):
-        return _inside(spans[0]).replace("\\DOLLAR", "\\$")
-    clause = _ASIDE.sub("", clause)
+        value = _with_surroundings(clause, _Box(_inside(spans[0]), spans[0].start(), spans[0].end()))
+        return value.replace("\\DOLLAR", "\\$")
+    aside = _ASIDE.search(clause)
+    clause = (clause if aside and _ANOTHER.search(aside.group()) else _ASIDE.sub("", clause)).replace("\\DOLLAR", "\\$")
     clause = re.sub(r"^(?:[A-Za-z][\w',-]*\s+).*?\b(?:is|are|equals)\s+(?=\S*[0-9\\$(])", "", clause, flags=re.DOTALL)
     value = _unstopped(_DELIMITERS.sub(" ", clause))
     return (_only_value(value) or value) if len(_PROSE.findall(value)) > 3 else value
@@ -418,7 +422,7 @@ _FACTOR = re.compile(
 )
 
 
-_GOES_ON = re.compile(r"\s*[\^_*+/<>\\]|\s*!(?=\S)|[a-zA-Z(\[{]|\s+-\s|:\d|\s*=\s*[^\s$]")
+_GOES_ON = re.compile(r"\s*[\^_*+/<>\\]|\s+and\s+(?:an?|one|two|three|\d+/\d+)\b|\s*!(?=\S)|[a-zA-Z(\[{]|\s+-\s|:\d|\s*=\s*[^\s$]")
 _BEGAN_BEFORE = re.compile(r"[\^_*+/<>\u00d7]\s*$|[a-zA-Z\\]$|\\[a-z]+\s*$")
 
 
@@ -450,7 +454,8 @@ def _last_value(sentence):
 
 _DOUBT = re.compile(
     r"\b(?:not|never|or|nor|maybe|perhaps|possibly|wrong|incorrect|false|cannot|unless|if|between|either|neither|than|least|most"
-    r"|approximately|about|around|over|under|above|below|except|but|and|up to|to)\b|n't|\?",
+    r"|approximately|about|around|over|under|above|below|except|but|and|up to|to|half|halved|twice|doubled?|tripled?|squared?|cubed?"
+    r"|root|power|minus|negative|exceeds?)\b|n't|\?",
     re.IGNORECASE,
 )
 _LEAD = re.compile(

@@ -115,7 +115,8 @@ Node = Number | Based | Choice | Words | Several | Ordered | Grid | Named | Chai
 
 # ------------------------------------------------------------------ one notation for many
 
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉₊₋"
+_ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789+-" * 2)
 _SYMBOLS = {
     "\u2212": "-",
     "\u2013": "-",
@@ -174,7 +175,7 @@ _SYMBOLS = {
     "\u201d": '"',
 }
 _VULGAR = {c: unicodedata.normalize("NFKD", c).split("\u2044") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"}
-_UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
+_UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + f"|[{_RAISED}]+|[{_LOWERED}]+" + "|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -185,7 +186,7 @@ def _from_unicode(match):
         return "\\sqrt{" + (match.group(1) or match.group(2) or "") + "}"
     if text in _VULGAR:
         return "\\frac{%s}{%s}" % tuple(_VULGAR[text])
-    return _SYMBOLS.get(text) or "^{" + text.translate(_SUPERSCRIPTS) + "}"
+    return _SYMBOLS.get(text) or ("^{" if text[0] in _RAISED else "_{") + text.translate(_ON_THE_LINE) + "}"
 
 
 _WRAPPERS = re.compile(
@@ -404,7 +405,7 @@ _UNCHOSEN = re.compile(
     r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$|\\text\s*\{\W*[A-J]\W*\}|^(?:\\text)?\W*[A-J]\W*$"
     r"|\b(?i:is)\W+(?i:wrong|incorrect|false|not)\b|n't\b"
 )
-_WORDS = re.compile(r"^[A-Za-z][A-Za-z0-9 .,:;'\"!?\-/&]*$")
+_WORDS = re.compile(r"^[A-Za-z][A-Za-z0-9 .,:;'\"!\-/&]*$")
 _NUMBER_WORDS = {
     w: i
     for i, w in enumerate(
@@ -421,7 +422,7 @@ def words_key(text: str) -> str:
     """What remains of a text answer when case, articles, punctuation and blanks are dropped."""
     text = re.sub(r"\\text\s*", " ", text.lower())
     text = re.sub(r"\b(?:the|a|an)\b(?=\s*\w)", " ", text) if len(text) > 3 else text
-    return "".join(ch for ch in text if ch.isalnum() or ch in "+-/:=<>")
+    return "".join(ch for ch in text if ch.isalnum() or ch in "+-/:=<>?")
 
 
 def read_choice(text: str) -> Choice | None:
@@ -614,13 +615,15 @@ def has_letters(text: str) -> bool:
 def _read_relation(text, depth):
     """A named value, a worked-out chain such as 3+2=5, an inequality as an interval; other relations stay formulas."""
     before, approximately, after = text.partition("\\approx")
+    if has_letters(before.rpartition("=")[2]) and not has_letters(after):
+        approximately = ""  # x + 1 \approx 3 is no value of x + 1
     if approximately and before.strip() and not re.fullmatch(r"[\sa-zA-Z]*", before):
         value, rounded = _read(before.strip().rstrip("="), depth + 1), _read(after.strip(), depth + 1)
         exact = value.value if isinstance(value, Named) else value
         far = isinstance(exact, Number) and isinstance(rounded, Number) and not _about(exact.value, rounded.value)
         return Chain((value, rounded), text) if far else value
     name = _NAME.match(text.replace("\\approx", "="))
-    name = None if name and _CONSTANT.match(name["name"]) else name
+    name = None if name and _NO_NAME.match(name["name"]) else name
     signs = _RELATION.findall(text)
     sides = [side.strip() for side in _RELATION.split(text)]
     if name and name.end() < len(text) + 1 and len(sides) <= 2 and not _RELATION.search(text[name.end() :]):
@@ -633,7 +636,11 @@ def _read_relation(text, depth):
     return _read_chain(sides, name, text, depth)
 
 
-_CONSTANT = re.compile(r"\s*(?:\\pi|\\infty|\\emptyset)(?![a-z])\s*$")
+# ln(x) = 5 and "half of x = 5" say what 5 is, but not that the answer is 5.
+_NO_NAME = re.compile(
+    r"\s*(?:\\(?:pi|infty|emptyset)(?![a-z])\s*$|\\?(?:ln|log|lg|exp|sin|cos|tan|cot|sec|csc|sqrt|abs|min|max|gcd|lcm)(?![a-z])"
+    r"|.*\b(?:half|twice|double|triple|minus|negative|root|square of|cube of|inverse|reciprocal|opposite|not|no)\b)"
+)
 
 
 def _about(a, b):
