@@ -118,19 +118,11 @@ Node = Number | Based | Choice | Words | Several | Ordered | Grid | Named | Chai
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉₊₋"
 _ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789+-" * 2)
 _SYMBOLS = {
-    "\u2212": "-",
-    "\u2013": "-",
-    "\ufe63": "-",
-    "\uff0d": "-",
-    "\u2010": "-",
-    "\u2011": "-",
     "\u00d7": "\\times ",
     "\u00b7": "\\cdot ",
     "\u22c5": "\\cdot ",
     "\u00f7": "/",
-    "\u2044": "/",
     "\u2215": "/",
-    "\u03c0": "\\pi ",
     "\u221e": "\\infty ",
     "\u00b0": "^\\circ ",
     "\u222a": "\\cup ",
@@ -142,38 +134,20 @@ _SYMBOLS = {
     "\u00b1": "\\pm ",
     "\u2213": "\\mp ",
     "\u2248": "\\approx ",
-    "\u03b8": "\\theta ",
-    "\u03b1": "\\alpha ",
-    "\u03b2": "\\beta ",
-    "\u03b3": "\\gamma ",
-    "\u03bb": "\\lambda ",
-    "\u03bc": "\\mu ",
-    "\u03c9": "\\omega ",
-    "\u03c6": "\\phi ",
-    "\u03c4": "\\tau ",
-    "\u03c3": "\\sigma ",
     "\u2211": "\\sum ",
     "\u20ac": "\\text{euros}",
     "\u00a3": "\\text{pounds}",
     "\u2220": "\\angle ",
     "\u2205": "\\emptyset ",
     "\u211d": "\\mathbb{R}",
-    "\u27e8": "(",
-    "\u27e9": ")",
-    "\u3008": "(",
-    "\u3009": ")",
-    "\uff0c": ",",
     "\u3001": ",",
-    "\u00a0": " ",
-    "\u202f": " ",
-    "\u2009": " ",
-    "\u3000": " ",
-    "\u2032": "'",
-    "\u2019": "'",
-    "\u2018": "'",
-    "\u201c": '"',
-    "\u201d": '"',
-}
+    **dict.fromkeys("\u2212\u2013\u2010\u2011", "-"),
+    **dict.fromkeys("\u27e8\u3008", "("),
+    **dict.fromkeys("\u27e9\u3009", ")"),
+    **dict.fromkeys("\u2032\u2019\u2018", "'"),
+    **dict.fromkeys("\u201c\u201d", '"'),
+    **{letter: f"\\{unicodedata.name(letter).split()[-1].lower()} " for letter in "αβγδεζηθικλμνξπρστυφχψω"},
+}  # what NFKC does not bring into ASCII by itself
 _VULGAR = {c: unicodedata.normalize("NFKD", c).split("\u2044") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"}
 _UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + f"|[{_RAISED}]+|[{_LOWERED}]+" + "|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
@@ -467,7 +441,6 @@ def _read_based(text):
 
 # ------------------------------------------------------------------ structure
 
-_OPEN, _CLOSE = "([{", ")]}"
 _SEPARATORS = re.compile(r"\\text\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])|;")
 _MATRIX = re.compile(r"^\\begin\s*\{([pbvBV]?matrix|array)\}\s*(?:\{[clr|\s]*\})?(.*)\\end\s*\{\1\}$", re.DOTALL)
 _FUNCTION = r"\s*(?:\^\s*\{?-1\}?)?\s*\([^()=]{1,20}\)"
@@ -484,52 +457,41 @@ _NAME = re.compile(
 _RELATION = re.compile(r"(?<![<>!:\\])=|\\le(?![a-z])|\\ge(?![a-z])|<|>|\\ne(?![a-z])")
 
 
+_BRACKET = re.compile(r"\\.|[()\[\]{}]|[^\\()\[\]{}]", re.DOTALL)
+
+
+def _pieces(text):
+    """Characters, commands' first two characters and brackets of a text, each with its place and the depth around it."""
+    depth = 0
+    for piece in _BRACKET.finditer(text):
+        closes = piece.group() in (")", "]", "}", "\\}")
+        depth -= closes
+        yield piece.start(), piece.group(), depth
+        depth += piece.group() in ("(", "[", "{", "\\{")
+
+
 def split_top(text: str, separator: str = ",") -> list[str]:
     """Split at `separator` outside all brackets. An interval like [1,2) closes what it opened."""
-    parts, depth, start, i = [], 0, 0, 0
-    while i < len(text):
-        ch = text[i]
-        if ch == "\\" and i + 1 < len(text):
-            if text[i + 1] in "{}":
-                depth += 1 if text[i + 1] == "{" else -1
-                i += 2
-                continue
-            if depth == 0 and text.startswith(separator, i):
-                parts.append(text[start:i])
-                i += len(separator)
-                start = i
-                continue
-            i += 1
-            continue
-        if ch in _OPEN:
-            depth += 1
-        elif ch in _CLOSE:
-            depth -= 1
-        elif depth == 0 and text.startswith(separator, i):
-            parts.append(text[start:i])
-            start = i + len(separator)
-        i += 1
+    parts, start = [], 0
+    for at, _piece, depth in _pieces(text):
+        if depth == 0 and at >= start and text.startswith(separator, at):
+            parts.append(text[start:at])
+            start = at + len(separator)
     return [*parts, text[start:]]
+
+
+_ENCLOSING = {"\\{": ("\\}",), "(": (")", "]"), "[": (")", "]"), "{": ("}",)}
 
 
 def _enclosed(text):
     """Opening bracket, inside, closing bracket, when one pair encloses the whole text."""
-    for opening, closings in (("\\{", ("\\}",)), ("(", (")", "]")), ("[", (")", "]")), ("{", ("}",))):
-        if text.startswith(opening):
-            depth = 0
-            i = 0
-            while i < len(text):
-                width = 2 if text[i] == "\\" and text[i + 1 : i + 2] in ("{", "}") else 1
-                ch = text[i : i + width]
-                if ch in ("(", "[", "{", "\\{"):
-                    depth += 1
-                elif ch in (")", "]", "}", "\\}"):
-                    depth -= 1
-                    if depth == 0:
-                        at_end = i + width == len(text)
-                        return (opening, text[len(opening) : i].strip(), ch) if at_end and ch in closings else None
-                i += width
-    return None
+    opening = text[:2] if text.startswith("\\{") else text[:1]
+    if opening not in _ENCLOSING:
+        return None
+    at, closing = next(((at, piece) for at, piece, depth in _pieces(text) if at and depth == 0), (0, ""))
+    if at + len(closing) != len(text) or closing not in _ENCLOSING[opening]:
+        return None
+    return opening, text[len(opening) : at].strip(), closing
 
 
 def read(text: str, depth: int = 0) -> Node:
@@ -719,9 +681,7 @@ _OR = re.compile(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lo
 
 def _either_inequality(text, depth):
     """x < -1 or x > 4 as the union of two intervals named x."""
-    pieces = [
-        piece.strip() for piece in re.split(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])", text)
-    ]
+    pieces = [piece.strip() for piece in _OR.split(text)]
     if len(pieces) < 2 or not all(re.search(r"[<>]|\\[lg]e", piece) for piece in pieces):
         return None
     nodes = [_read(piece.strip(" ,"), depth + 1) for piece in pieces[:MAX_ITEMS]]
