@@ -69,8 +69,9 @@ def hard_cases(count, seed=0):
                 (f"\\frac{{{a}}}{{x}} + {b}", f"\\frac{{{a} + {b}x}}{{x}}", f"\\frac{{{a} + {b}}}{{x}}"),
             ]
         )
+        answer = right if index % 2 else wrong
         golds.append(gold)
-        responses.append(f"Sample {index}. We work it out. " * 6 + f"Therefore it is \\(\\boxed{{{right if index % 2 else wrong}}}\\).")
+        responses.append(f"Sample {index}. We work it out. " * 6 + f"Therefore it is \\(\\boxed{{{answer}}}\\).")
     return golds, responses
 
 

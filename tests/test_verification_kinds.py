@@ -211,7 +211,7 @@ def test_texts_that_try_to_pass(verifier):
 def test_what_stands_at_a_box_is_read_with_it(verifier):
     refused = [
         ("5", text) for text in (
-            "-\\boxed{5}", "-$\\boxed{5}$", "$x = -\\boxed{5}$", "minus \\boxed{5}", "negative $\\boxed{5}$", "$\\pm\\boxed{5}$", "-<answer>5</answer>", "\\boxed{5} million",
+            "-\\boxed{5}", "-$\\boxed{5}$", "-\u200b\\boxed{5}", "$x = -\\boxed{5}$", "minus \\boxed{5}", "negative $\\boxed{5}$", "$\\pm\\boxed{5}$", "-<answer>5</answer>", "\\boxed{5} million",
             "\\boxed{5} dozen", "$\\boxed{5}$ million", "$\\boxed{5}\\text{ million}$", "<answer>5</answer> million", "The answer is \\boxed{5} thousand dollars.", "x > \\boxed{5}",
             "$x \\le \\boxed{5}$", "$\\boxed{5} < x$", "$2\\boxed{5}$", "2\\boxed{5}", "1\\boxed{5}", "\\boxed{5}00", "\\boxed{5}.5", "$x = 2 \\cdot \\boxed{5}$", "$1/\\boxed{5}$",
             "3 + \\boxed{5}", "\\boxed{5} + 3", "$\\boxed{5} \\times 10^3$", "\\boxed{5}^2", "$\\boxed{5}!$", "\\boxed{5} squared", "$\\boxed{5}\\pi$", "$$\\boxed{5}\\sqrt{2}$$",

@@ -13,8 +13,7 @@ all the same. These are the rules, in the order in which they act:
    starting with `####`). Boxes joined by blanks, commas, "and", "or", names with "="
    are one answer with several values, so a hedge is not accepted for one of its halves.
    A box behind "not" and one with a question mark are no answer. What changes the value of a box is read
-   with it: the formula around it (`-\boxed{5}`, `x > \boxed{5}`, `\frac{1}{\boxed{5}}`), and behind it a factor,
-   a unit, "or 6", "or more". Words before it are not, but for "minus" and "negative".
+   with it (`surroundings.py`).
 5. A sentence after the last box that says "the correct answer is ..." (or
    "final", "corrected") and gives a value replaces it.
 6. Without a box: the last "the answer is ...", "Answer: ...", "A: ...".
@@ -29,7 +28,8 @@ on after its value. Otherwise it has no final answer.
 import re
 from dataclasses import dataclass
 
-from .exact import read_number, tidy
+from .exact import read_number, tidy, without_zero_width
+from .surroundings import BRACE, with_second_value, with_surroundings
 from .units import MULTIPLIERS, read_unit
 
 # Only the end of a very long response is looked at; recorded responses stay below a third of this.
@@ -59,6 +59,7 @@ _INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>
 
 
 def _without_invisible(text):
+    text = without_zero_width(text)
     pieces = text.split("<!--")  # by hand: a pattern would search to the end for every opening without a closing
     text = pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:]) if len(pieces) > 1 and "-->" in text else text
     return _INVISIBLE.sub(" ", text)
@@ -92,7 +93,6 @@ def visible_part(response: str) -> tuple[str, bool]:
 # ------------------------------------------------------------------ boxes
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=\{|[0-9A-Za-z])|<answer>|(?m:^[ \t]*####[ \t]*)")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class _Box:
 def _closing_brace(text, start):
     """Index after the brace that closes the one at `start`, or None."""
     depth = 0
-    for brace in _BRACE.finditer(text, start):
+    for brace in BRACE.finditer(text, start):
         if brace.group() == "{":
             depth += 1
         elif brace.group() == "}":
@@ -172,7 +172,7 @@ def _last_boxed(text):
     last = next(boxes, None)
     if last is None:
         return None
-    values, first = [_with_surroundings(text, last)], last
+    values, first = [with_surroundings(text, last.start, last.end, last.text)], last
     for box in boxes:
         if box.end >= last.end and first is last and len(box.text) <= MAX_ANSWER_CHARACTERS:  # a box around the box
             values, first, last = [re.sub(r"\\(?:boxed|fbox)\s*(?=\{)", "", box.text)], box, box
@@ -181,115 +181,10 @@ def _last_boxed(text):
         if box.end > first.start or not _joined(gap):
             break
         first = box
-        value = _with_surroundings(text, box)
+        value = with_surroundings(text, box.start, box.end, box.text)
         if value not in values:
             values.insert(0, value)
     return ", ".join(values), last.end, text[last.start : last.end].startswith("<answer>")
-
-
-# ------------------------------------------------------------------ what stands at a box
-
-_NEAR = 200  # characters on either side of a box that are looked at
-_OPERATOR = r"[+*/^_<>\u00b1\u00d7\u00b7]|\\(?:pm|mp|cdot|times|div|leq?|geq?|lt|gt|ast)(?![a-z])"
-_CONSTANT = r"\\(?:pi|sqrt|frac|alpha|beta|gamma|theta|lambda|phi|omega)(?![a-z])"
-# Where the formula that holds a box begins and ends. In prose every word is such a place.
-_CUT = (
-    r"\\f?boxed(?:\s*\{(?:[^{}]|\{[^{}]*\})*\})?|=|[:,;&\n$]|\.(?!\d)|\\\\|\\[()\[\]]|\\(?:approx|equiv|sim|cong|to|in|implies|iff|therefore|because|q?quad|bmod|pmod|mod"
-    r"|[A-Za-z]*[Rr]ightarrow)(?![a-z])|\\(?:begin|end|text[a-z]*|mbox|mathrm|hspace|color)\s*\{[^{}]*\}(?:\{[^{}]*\})?"
-)
-_FORMULA_CUT, _PROSE_CUT = re.compile(_CUT), re.compile(rf"{_CUT}|(?<![\\a-zA-Z])[A-Za-z]{{2,}}|[!?]")
-_STYLE = re.compile(r"\\(?:left|right|displaystyle|large|Large|huge|bf|[,;!:> ])(?![a-z])|(?<!\\)[\s~]|\\(?:textbf|mathbf|underline|boldsymbol|text)\s*(?=\{)")
-_ENDS_OPEN = re.compile(rf"(?:{_OPERATOR}|-|{_CONSTANT}|(?<![a-zA-Z\\])[a-zA-Z]|[0-9]\.?|[)}}])$")
-_ENDS_OPEN_IN_PROSE = re.compile(rf"(?:(?<=\S)\s*(?<!\*)(?:{_OPERATOR})\s*|(?<![a-zA-Z]{{2}})[-\u2212]|(?<![\s(])[0-9.]*[0-9])$")
-_SIGN_WORD = re.compile(r"\b(?:minus|negative)\s+$", re.IGNORECASE)
-_GOES_ON_BEHIND = re.compile(rf"\s*(?:{_OPERATOR}|-|{_CONSTANT}|\\?%|\u00b0|!|\.?[0-9]|[a-zA-Z](?![a-zA-Z])|\((?!\\?[a-z]{{2}}))")
-_GOES_ON_IN_PROSE = re.compile(rf"[0-9^]|\.[0-9]|\s*(?:\\?%|\u00b0|(?!\*\*)(?:{_OPERATOR})\s*[\w\\($]|{_CONSTANT})|\s?-[\w\\]|[a-zA-Z](?![a-zA-Z])")
-_WORD_BEHIND = re.compile(
-    rf"\s*(?:{'|'.join(MULTIPLIERS)}|percent|per cent|squared|cubed|factorial|or (?:more|less|so|fewer|greater|higher|lower|above|over))\b",
-    re.IGNORECASE,
-)
-_UNIT_BEHIND = re.compile(r"\s*(?:\\(?:text|mathrm|mbox|textbf|textrm)\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?\s*)+")
-_SECOND_VALUE = re.compile(
-    r"[\s$]*(?:\\[)\]])?[,.;?!]?\s*(?:or|no|nope)\b[\s,]*(?:maybe|perhaps|possibly|rather|wait|it is|it's|the answer is|[\s,$\\(])*"
-    r"(?P<value>[-+]?[0-9][0-9.,/]*|\(?[A-J]\)?(?![\w']))[\s$)]*(?:\\[)\]])?(?:[.,;!?\n]|$)",
-    re.IGNORECASE,
-)
-
-
-def _in_formula(text, at):
-    """Whether a position is inside a formula: dollars, brackets or an environment are still open there."""
-    before = text[max(0, at - 2_000) : at]
-    pairs = (("\\[", "\\]"), ("\\(", "\\)"), ("\\begin{", "\\end{"))
-    if any(before.rfind(opening) > before.rfind(closing) for opening, closing in pairs) or before.count("$$") % 2:
-        return True
-    line = before[before.rfind("\n") + 1 :].replace("$$", "")
-    return (line.count("$") - line.count("\\$")) % 2 == 1 or line.count("{") > line.count("}")
-
-
-def _with_surroundings(text, box):
-    """What a box says with what stands at it: the formula around it, a factor or a unit behind it, a second value."""
-    formula = _in_formula(text, box.start)
-    before, after = text[max(0, box.start - _NEAR) : box.start], text[box.end : box.end + _NEAR]
-    value, prefix, suffix = box.text.strip(), _formula_before(before, formula), ""
-    missing = prefix.count("{") - prefix.count("}")
-    cut = (_FORMULA_CUT if formula else _PROSE_CUT).search(_unclosed(after, missing))
-    rest = _unclosed(after, missing)[: cut.start() if cut else None] if not cut or "boxed" not in cut.group() else ""
-    unit = _UNIT_BEHIND.match(after)
-    if missing > 0 or (_GOES_ON_BEHIND if formula else _GOES_ON_IN_PROSE).match(rest):
-        suffix = rest.rstrip()
-    elif unit and (_CHANGES.search(unit.group()) or read_unit(unit.group()) is not None):
-        suffix = unit.group().rstrip()
-    behind = re.sub(r"^(?:[\s$]|\\[)\]]|\*\*)+", " ", after)
-    word = _WORD_BEHIND.match(behind) or _SIGN_WORD.match(behind)
-    if word and not suffix:
-        suffix = word.group()
-    if _SIGN_WORD.search(re.sub(r"(?:\$|\\[(\[])\s*$", "", before)):
-        prefix = "-" + prefix
-    prefix += " " if re.search(r"\\[a-z]+$", prefix) else ""
-    if prefix or suffix:
-        plain = re.fullmatch(r"[\w.,/]+|\\frac\{\d+\}\{\d+\}", value)
-        value = f"{prefix}{value if plain else f'({value})'}{suffix}"
-    return _with_second_value(text, box.end, value)
-
-
-_CHANGES = re.compile(r"\{\s*(?:or|and|to|plus|minus|times|half|squared|cubed|factorial)\b")
-
-
-def _formula_before(before, formula):
-    """The part of a formula that stands before a box and changes its value; "" where nothing does."""
-    if not formula or re.search(r"(?:\$|\\[(\[])\s*$", before):  # -$\boxed{5}$
-        before = re.sub(r"(?:\$\$?|\\[(\[])\s*$", "", before)
-        if not _ENDS_OPEN_IN_PROSE.search(before):
-            return ""
-        formula = False
-    cuts = list((_FORMULA_CUT if formula else _PROSE_CUT).finditer(before))
-    if cuts and "boxed" in cuts[-1].group():
-        return ""  # between two boxes: see `_JOINT`
-    part = _STYLE.sub(" ", before[cuts[-1].end() if cuts else 0 :])
-    part = re.sub(r"\s*(?<!\\)\{\s*(?=[^{}]*$)", lambda m: m.group() if re.search(r"[}\]^_]$|\\[a-z]+$", part[: m.start()].rstrip()) else " ", part)
-    opened = part.count("{") > part.count("}")
-    return part.strip() if opened or not formula or _ENDS_OPEN.search(part.strip()) else ""
-
-
-def _unclosed(after, missing):
-    """The text behind a box up to a brace that nothing opened, after `missing` ones that the part before it opened."""
-    depth = missing
-    for brace in _BRACE.finditer(after):
-        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
-        if depth < 0:
-            return after[: brace.start()]
-    return after
-
-
-def _with_second_value(text, end, value):
-    """`5` as "5 or 6" where the text goes on with "or 6"; a value that repeats it within two per cent says nothing new."""
-    second = _SECOND_VALUE.match(text, end, min(len(text), end + _NEAR))
-    if second is None:
-        return value
-    one, two = read_number(tidy(value)), read_number(tidy(second["value"].rstrip(".,")))
-    if one and two and abs(one.value - two.value) * 50 <= abs(one.value):
-        return value
-    return f"{value} \\text{{ or }} {second['value'].rstrip('.,')}"
 
 
 # ------------------------------------------------------------------ answers in prose
@@ -305,9 +200,8 @@ _STATEMENT = re.compile(
 _CLAUSE = 400  # characters of a sentence that are looked at
 _STATEMENTS = 40  # from the end of the response
 _HEDGE = re.compile(
-    r"^(?:\s|therefore|thus|simply|just|for sure|definitely|certainly|exactly|approximately|about|indeed|still|now|then|equal to|given by|option"
-    r"|choice"
-    r"|the (?:final |correct )?answer is|is|:|\*|_|,)+",
+    r"^(?:\s|therefore|thus|simply|just|for sure|definitely|certainly|exactly|approximately|about|indeed|still|now|then"
+    r"|equal to|given by|option|choice|the (?:final |correct )?answer is|is|:|\*|_|,)+",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<![0-9])[.!?](?=\s|$|\*)(?<!p\.m\.)(?<!a\.m\.)|(?<=[0-9])[.!?](?=\s|$|\*)|\n\s*\n|\n(?=\S)")
@@ -316,7 +210,8 @@ _ASIDE = re.compile(
     r"|,\s+(?=[a-z]{2,}\s+[a-z]{2,}).*$",
     re.DOTALL,
 )
-_ANOTHER = re.compile(r"^(?!.*(?:n't|\bnot\b)).*\b(?:otherwise|else|also|could|might|may|or)\b.*(?:\d|\b[A-J]\b)", re.DOTALL)  # an aside that names another value
+# An aside that names another value.
+_ANOTHER = re.compile(r"^(?!.*(?:n't|\bnot\b)).*\b(?:otherwise|else|also|could|might|may|or)\b.*(?:\d|\b[A-J]\b)", re.DOTALL)
 _DELIMITERS = re.compile(r"\\\(|\\\)|\\\[|\\\]|\$\$|(?<!\\)\$(?!\d[\d,.]*(?:\s|$|\.))")
 _MATH_SPAN = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$([^$]+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _NUMBER = re.compile(
@@ -345,7 +240,7 @@ def _value_of_clause(clause):
         return ""
     spans = list(_MATH_SPAN.finditer(clause))
     if len(spans) == 1 and not re.match(r"[\w.]", clause):
-        value = _with_surroundings(clause, _Box(_inside(spans[0]), spans[0].start(), spans[0].end()))
+        value = with_surroundings(clause, *spans[0].span(), _inside(spans[0]))
         return value.replace("\\DOLLAR", "\\$")
     aside = _ASIDE.search(clause)
     clause = (clause if aside and _ANOTHER.search(aside.group()) else _ASIDE.sub("", clause)).replace("\\DOLLAR", "\\$")
@@ -386,7 +281,7 @@ def _stated(text, complete):
         if "\\boxed" in value or value.lower().startswith("the same"):
             continue
         if _looks_like_a_value(value) or len(value.split()) <= 4:
-            found = _with_second_value(text, end, value), end
+            found = with_second_value(text, end, value), end
     return found
 
 
@@ -422,7 +317,9 @@ _FACTOR = re.compile(
 )
 
 
-_GOES_ON = re.compile(r"\s*[\^_*+/<>\\]|\s+and\s+(?:an?|one|two|three|\d+/\d+)\b|\s*!(?=\S)|[a-zA-Z(\[{]|\s+-\s|:\d|\s*=\s*[^\s$]")
+_GOES_ON = re.compile(
+    r"\s*[\^_*+/<>\\]|\s+and\s+(?:an?|one|two|three|\d+/\d+)\b|\s*!(?=\S)|[a-zA-Z(\[{]|\s+-\s|:\d|\s*=\s*[^\s$]"
+)
 _BEGAN_BEFORE = re.compile(r"[\^_*+/<>\u00d7]\s*$|[a-zA-Z\\]$|\\[a-z]+\s*$")
 
 
@@ -454,8 +351,8 @@ def _last_value(sentence):
 
 _DOUBT = re.compile(
     r"\b(?:not|never|or|nor|maybe|perhaps|possibly|wrong|incorrect|false|cannot|unless|if|between|either|neither|than|least|most"
-    r"|approximately|about|around|over|under|above|below|except|but|and|up to|to|half|halved|twice|doubled?|tripled?|squared?|cubed?"
-    r"|root|power|minus|negative|exceeds?)\b|n't|\?",
+    r"|approximately|about|around|over|under|above|below|except|but|and|up to|to|half|halved|twice"
+    r"|doubled?|tripled?|squared?|cubed?|root|power|minus|negative|exceeds?)\b|n't|\?",
     re.IGNORECASE,
 )
 _LEAD = re.compile(
@@ -537,7 +434,9 @@ def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
 
 
 # The plainest ending, found without the rest: prose without marks, one box with simple content, nothing after it.
-_PLAIN = re.compile(r"^[^<\\%$]*(?:[=:]|(?!minus|negative)\b[a-z]{2,})\s+(?:\$|\\[(\[])?\s*\\boxed\{([^{}\\]+)\}(?:\$|\\[)\]])?[\s.]*$")
+_PLAIN = re.compile(
+    r"^[^<\\%$]*(?:[=:]|(?!minus|negative)\b[a-z]{2,})\s+(?:\$|\\[(\[])?\s*\\boxed\{([^{}\\]+)\}(?:\$|\\[)\]])?[\s.]*$"
+)
 
 
 def _boxed_or_corrected(text, value, end, is_tag, complete):

@@ -149,9 +149,16 @@ _SYMBOLS = {
     **{letter: f"\\{unicodedata.name(letter).split()[-1].lower()} " for letter in "αβγδεζηθικλμνξπρστυφχψω"},
 }  # what NFKC does not bring into ASCII by itself
 _VULGAR = {c: unicodedata.normalize("NFKD", c).split("\u2044") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"}
-_UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + f"|[{_RAISED}]+|[{_LOWERED}]+" + "|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
+_UNICODE = re.compile(
+    "|".join([*map(re.escape, [*_SYMBOLS, *_VULGAR]), f"[{_RAISED}]+", f"[{_LOWERED}]+", "√\\(([^()]*)\\)", "√([0-9]+|[a-zA-Z])"])
+)
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def without_zero_width(text: str) -> str:
+    """The text without characters of no width: between a minus sign and a number they would hide the sign."""
+    return text if text.isascii() else _INVISIBLE.sub("", text)
 
 
 def _from_unicode(match):
@@ -219,7 +226,7 @@ def tidy(text: str) -> str:
 
 def _tidy_once(text):
     if not text.isascii():
-        text = _UNICODE.sub(_from_unicode, _INVISIBLE.sub("", text))
+        text = _UNICODE.sub(_from_unicode, without_zero_width(text))
         text = unicodedata.normalize("NFKC", text)
     text = text.strip()
     if _PLAIN_TEXT.fullmatch(text):
@@ -293,7 +300,9 @@ def _number_value(m):
     return value * Fraction(10) ** power, (len(written) or None) if (m["plain"] or m["decimal"]) else None
 
 
-_PERCENT = re.compile(r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|pct|\\?%)\s*\}|(?:percent(?:age)?|per cent|pct)\b)\s*(.*)$", re.DOTALL)
+_PERCENT = re.compile(
+    r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|pct|\\?%)\s*\}|(?:percent(?:age)?|per cent|pct)\b)\s*(.*)$", re.DOTALL
+)
 _REPEATING = re.compile(
     r"([-+]?)\s*([0-9]*)\.([0-9]{0,50})(?:\\overline\s*\{?\s*([0-9]{1,50})\s*\}?|\\dot\s*\{?([0-9])\}?|\(([0-9]{1,50})\))"
 )

@@ -44,12 +44,13 @@ _FILLERS = _ALONE | frozenset("of the in per a an every and".split())
 # Plural in form, yet no counted thing: they change the value, or take it back.
 _NO_THING = frozenset(
     """
-    minus plus less always perhaps is was has does this thus unless besides guess guesses halves thirds quarters fourths
-    fifths sixths sevenths eighths ninths tenths hundredths thousandths millionths hundreds thousands millions billions
-    trillions quadrillions lakhs crores zillions googols dozens tens scores ones twos threes fours fives sixes sevens eights nines zeros pis cos sins plusminus as
-    us its yes modulus radius class across towards sometimes others else mistakes errors multiples powers versus
-    approximates equals exceeds radicals roots logs logarithms sines cosines tangents factorials inverses reciprocals doubles
-    triples negatives minuses infinities grosses lots opposites exponents conjugates derivatives integrals complements
+    minus plus less always perhaps is was has does this thus unless besides guess guesses halves thirds quarters
+    fourths fifths sixths sevenths eighths ninths tenths hundredths thousandths millionths hundreds thousands millions
+    billions trillions quadrillions lakhs crores zillions googols dozens tens scores ones twos threes fours fives
+    sixes sevens eights nines zeros pis cos sins plusminus as us its yes modulus radius class across towards sometimes
+    others else mistakes errors multiples powers versus approximates equals exceeds radicals roots logs logarithms
+    sines cosines tangents factorials inverses reciprocals doubles triples negatives minuses infinities grosses lots
+    opposites exponents conjugates derivatives integrals complements
     """.split()
 )
 
