@@ -5,6 +5,7 @@
     second_worlds.py  an independent second checker for them
     mathematics.py    real mathematics: the entry
       answers.py        which text of a response is its final answer
+      surroundings.py   what stands at a box and changes its value
       units.py          which words behind a number are a unit
       exact.py          reading an answer exactly; comparison.py: what equals what
       symbolic.py       formulas, by Math-Verify and sympy; workers.py: the guarded processes they run in

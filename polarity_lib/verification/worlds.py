@@ -13,7 +13,6 @@ from polarity_lib.problems.chain import read_question
 from polarity_lib.verification.verdicts import Verdict
 
 MAX_CHARACTERS = 400  # longer responses of these worlds are not answers
-STEP_LABELS = ("right", "wrong", "follows", "repaired")
 
 
 class Unreadable(ValueError):
