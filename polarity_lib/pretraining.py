@@ -46,6 +46,8 @@ CORPORA: dict[str, Corpus] = {
     "chain_latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
     "latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
     "rare": Corpus((LEARNED, (1.0, {"direct": 0.985, "worked": 0.015})), problems={"levels": (3, 4, 5, 6), "high": 20}),
+    "gems": Corpus(((0.6, {"worked": 0.6, "checked": 0.4}), (1.0, {"worked": 0.25, "checked": 0.25, "direct": 0.5})),
+                   problems={"levels": (2, 3, 4, 5), "high": 20}),
     "mix": Corpus(((1.0, {"worked": 0.2, "checked": 0.1, "direct": 0.7}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
     "strong": Corpus(((1.0, {"worked": 0.35, "checked": 0.2, "direct": 0.45}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
 }
