@@ -157,12 +157,14 @@ F = "51_head_to_head"
 CLAIMS = (
     Claim("BCPG-C1", "Fine-tuning on wrong traces alone lifts a weak policy much, but less than right traces.",
           "bcpg_imitation", "50", "50_imitation", (
-        Subtest("wrong traces above the start", P1, "+31.67 +20.67", compare(is_greater, "wrong", "start", P1), primary=True),
-        Subtest("right traces above wrong ones", P1, "+11.08 +5.42", compare(is_greater, "right", "wrong", P1), primary=True),
+        Subtest("wrong traces above the start", P1, "+31.67 +20.67", compare(is_greater, "wrong traces", "base", P1),
+                primary=True),
+        Subtest("right traces above wrong ones", P1, "+11.08 +5.42", compare(is_greater, "right traces", "wrong traces", P1),
+                primary=True),
         Subtest("traces with right steps above traces without", P1, "",
-                compare(is_greater, "wrong, mostly right", "wrong, nothing right", P1)),
+                compare(is_greater, "wrong traces (mostly right)", "wrong traces (nothing right)", P1)),
         Subtest("traces without right steps gain nothing", P1, "",
-                compare(is_equivalent, "wrong, nothing right", "start", P1))), "latent", PAPER),
+                compare(is_equivalent, "wrong traces (nothing right)", "base", P1))), "latent", PAPER),
     Claim("BCPG-C2", "Offline learning that uses wrong answers beats rejection fine-tuning.", "bcpg_offline", "51", F, (
         Subtest("mean of all that use them above RFT", P1, "+0.19 to +3.81, mean +2.40", _average_above_rft, primary=True),
         *(Subtest(f"{m} above RFT", P1, theirs, compare(is_greater, m, "rft", P1)) for m, theirs in (

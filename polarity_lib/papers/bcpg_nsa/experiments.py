@@ -111,9 +111,9 @@ def teacher(scale: Scale, seed: int) -> StartConfig:
     return StartConfig("gems", scale.policy, steps, seed, mixture=(("worked", 0.6), ("checked", 0.4)))
 
 
-IMITATED = {"right": {"side": "right"}, "wrong": {"side": "wrong"},
-            "wrong, mostly right": {"side": "wrong", "work": "mostly right", "alike": "none"},
-            "wrong, nothing right": {"side": "wrong", "work": "nothing right", "alike": "none"}}
+IMITATED = {"right traces": {"side": "right"}, "wrong traces": {"side": "wrong"},
+            "wrong traces (mostly right)": {"side": "wrong", "work": "mostly right", "alike": "none"},
+            "wrong traces (nothing right)": {"side": "wrong", "work": "nothing right", "alike": "none"}}
 
 
 def bcpg_imitation(scale: Scale, seed: int) -> dict[str, RunConfig]:
@@ -122,7 +122,7 @@ def bcpg_imitation(scale: Scale, seed: int) -> dict[str, RunConfig]:
     As many traces of each question from either side; the two kinds of wrong ones take what there is, each question once.
     """
     fields = {"world": "latent", "offline": {"writer": teacher(scale, seed)}}
-    arms = {"start": stored(scale, "base", seed, steps=0, **fields)}
+    arms = {"base": stored(scale, "base", seed, steps=0, **fields)}
     return arms | {name: stored(scale, "imitate", seed, options={"alike": "counts"} | options, **fields)
                    for name, options in IMITATED.items()}
 
