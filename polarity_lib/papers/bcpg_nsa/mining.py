@@ -16,8 +16,8 @@ from torch import Tensor
 
 from polarity_lib.advantages import centred
 from polarity_lib.config import ConfigError
-from polarity_lib.papers.bcpg_nsa.judges import Judge, oracle, step_labels
-from polarity_lib.papers.bcpg_nsa.segmentation import line_steps, spans
+from polarity_lib.papers.bcpg_nsa.judges import Judge, arithmetic, oracle, step_labels
+from polarity_lib.papers.bcpg_nsa.segmentation import line_steps, spans, text_steps
 from polarity_lib.rollouts import Rollouts
 
 # ---------------------------------------------------------------- labels
@@ -185,3 +185,32 @@ def row_shares(rollouts: Rollouts, judge: Judge = oracle) -> Tensor:
         scores = judge(problem.prompt, line_steps(text), problem.gold)[: len(work)]
         shares.append(float(np.mean(scores)) if work else float("nan"))
     return torch.tensor(shares)
+
+
+# ---------------------------------------------------------------- real responses
+
+
+def mined_arithmetic(recorded: pd.DataFrame) -> pd.DataFrame:
+    """What arithmetic finds in recorded responses of real models, those labelled wrong and, beside them, those labelled right.
+
+    Args:
+        recorded: columns response and label (True, False; others are left out), as `recorded_responses` gives them.
+
+    Returns:
+        A row per label. responses, steps; checkable: share of steps with an equation of numbers; sound: share of these in which
+        every equation holds; mined: share of all characters that stand in sound steps; no slip: share of responses with
+        something to check and nothing that fails.
+    """
+    rows = {}
+    for label, name in ((False, "wrong answers"), (True, "right answers")):
+        texts = recorded.response[recorded.label.map(lambda x: x is label or x == str(label).lower())]
+        cut = [text_steps(text) for text in texts]
+        scores = [arithmetic("", steps) for steps in cut]
+        flat = np.array([s for row in scores for s in row])
+        lengths = np.array([len(step) for steps in cut for step in steps])
+        checked = [np.array(row)[~np.isnan(row)] for row in scores]
+        slips = [row.min() < 1 for row in checked if len(row)]
+        rows[name] = {"responses": len(texts), "steps": len(flat), "checkable": float(np.mean(~np.isnan(flat))),
+                      "sound": float(np.nanmean(flat)), "mined": float(lengths[flat == 1].sum() / lengths.sum()),
+                      "no slip": 1 - float(np.mean(slips))}
+    return pd.DataFrame(rows).T

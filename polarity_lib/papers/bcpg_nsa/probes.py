@@ -53,7 +53,7 @@ def opened(policy: Policy, config: RunConfig) -> Answers:
     return stored_answers(config, start, lambda other: base_policy(other, policy.device.type), stream_of(config))
 
 
-class _Fixed:
+class Fixed:
     """A problem stream that gives the same problems."""
 
     def __init__(self, problems):
@@ -101,7 +101,7 @@ def value_hit(policy: Policy, config: RunConfig, continuations: int = 4) -> floa
     """Share of wrong answers with work in which the step after which the value falls most is the first one that is not right."""
     problems = world_named(config.world).draw("test", min(PROBLEMS, config.final_problems), config.seed)
     collect, sampler = collect_with_values(continuations), make_sampler(policy)
-    rollouts = collect(sampler, _Fixed(problems), len(problems), min(8, config.final_samples), f"{config.seed}/probe/value_hit")
+    rollouts = collect(sampler, Fixed(problems), len(problems), min(8, config.final_samples), f"{config.seed}/probe/value_hit")
     fall_NT = rollouts.extras["values_before"] - rollouts.extras["step_values"]
     places_NT, hits = error_places(rollouts), []
     for row in (~rollouts.correct_N).nonzero()[:, 0].tolist():

@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from polarity_lib.papers.bcpg_nsa.judges import (
     LLM_LIKE, PRM_LIKE, LanguageJudge, RewardJudge, Simulated, arithmetic, checked_equations, consensus, either, generator,
     graded, judge_prompt, oracle, precision, product, read_scores, said, step_labels, value_of,
 )
+from polarity_lib.papers.bcpg_nsa.mining import mined_arithmetic
 from polarity_lib.papers.bcpg_nsa.segmentation import line_steps, semantic_steps, spans, text_steps
 from polarity_lib.verification import label_steps, place_steps
 
@@ -150,6 +152,19 @@ def test_no_text_is_executed_or_breaks_the_reader(text):
         assert isinstance(value_of(text), float)
     except ValueError as error:
         assert "no arithmetic" in str(error)
+
+
+def test_what_arithmetic_mines_by_hand():
+    """Two wrong responses, one right one; the null label is left out. A slip stands in the first."""
+    def step(text):
+        return text + " and that is what we wanted to know.\n\n"
+
+    rows = [(step("So 2+2=4 holds") + step("So 2+2=5 holds"), False), (step("Let x be even, whatever it costs"), False),
+            (step("So 3*4=12 holds"), True), ("nothing", None)]
+    found = mined_arithmetic(pd.DataFrame(rows, columns=["response", "label"]))
+    assert found.loc["wrong answers", ["responses", "steps"]].tolist() == [2, 3]
+    assert found.loc["wrong answers", ["checkable", "sound", "no slip"]].tolist() == pytest.approx([2 / 3, 1 / 2, 0])
+    assert found.loc["right answers", ["responses", "checkable", "sound", "mined", "no slip"]].tolist() == [1, 1, 1, 1, 1]
 
 
 # ---------------------------------------------------------------- models
