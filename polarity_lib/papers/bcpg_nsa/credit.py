@@ -19,7 +19,8 @@ from torch import Tensor
 from polarity_lib.advantages import grpo
 from polarity_lib.methods import collect_fixed
 from polarity_lib.papers.bcpg_nsa.judges import RIGHT_LABELS, step_labels
-from polarity_lib.papers.bcpg_nsa.segmentation import line_steps, spans
+from polarity_lib.papers.bcpg_nsa.mining import steps_of
+from polarity_lib.papers.bcpg_nsa.segmentation import spans
 from polarity_lib.problems import Problem
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import verify
@@ -30,13 +31,14 @@ from polarity_lib.verification import verify
 def error_places(rollouts: Rollouts) -> Tensor:
     """[N, T] 1 on the tokens of the first step that is not right, 2 behind it, 0 before it; 0 in right answers and on padding.
 
-    An answer without work has one step, its final answer. An answer whose steps are all right but for the final one errs there.
+    An answer without work has one step, its final answer. An answer whose steps are all right but for the final one errs
+    there. One without steps (empty, or not readable) errs as a whole.
     """
-    places_NT = torch.zeros_like(rollouts.mask_NT)
+    places_NT, every = torch.zeros_like(rollouts.mask_NT), steps_of(rollouts)
     for row in (~rollouts.correct_N).nonzero()[:, 0].tolist():
-        steps = line_steps(rollouts.texts[row])
-        labels = step_labels(rollouts.problems[row].prompt, steps)
-        start, end = next(((a, b) for (a, b), label in zip(spans(steps), labels) if label not in RIGHT_LABELS), (0, 0))
+        labels = step_labels(rollouts.problems[row].prompt, every[row])
+        whole = (0, places_NT.shape[1])
+        start, end = next(((a, b) for (a, b), label in zip(spans(every[row]), labels) if label not in RIGHT_LABELS), whole)
         places_NT[row, start:end], places_NT[row, end:] = 1.0, 2.0
     return places_NT * rollouts.mask_NT
 
@@ -81,11 +83,10 @@ def collect_with_values(continuations: int) -> Callable:
 
 def wrong_prefixes(rollouts: Rollouts) -> dict[tuple[str, str], Problem]:
     """(key, prefix) -> its problem: every distinct beginning of a wrong answer that ends with a step and is not the whole."""
-    found = {}
+    found, every = {}, steps_of(rollouts)
     for row in (~rollouts.correct_N).nonzero()[:, 0].tolist():
-        steps = line_steps(rollouts.texts[row])
-        for k in range(1, len(steps)):
-            found[rollouts.problems[row].key, "".join(steps[:k])] = rollouts.problems[row]
+        for k in range(1, len(every[row])):
+            found[rollouts.problems[row].key, "".join(every[row][:k])] = rollouts.problems[row]
     return found
 
 
@@ -105,9 +106,9 @@ def values_of(sampler, prefixes: dict[tuple[str, str], Problem], continuations: 
 def spread_values(rollouts: Rollouts, values: dict[tuple[str, str], float]) -> tuple[Tensor, Tensor]:
     """([N, T], [N, T]) the value before and after the step of each token of wrong answers; 0 elsewhere."""
     before_NT, after_NT = torch.zeros_like(rollouts.mask_NT), torch.zeros_like(rollouts.mask_NT)
-    right_N, group_N = rollouts.correct_N, rollouts.group_N
+    right_N, group_N, every = rollouts.correct_N, rollouts.group_N, steps_of(rollouts)
     for row in (~right_N).nonzero()[:, 0].tolist():
-        steps, length = line_steps(rollouts.texts[row]), int(rollouts.mask_NT[row].sum())
+        steps, length = every[row], int(rollouts.mask_NT[row].sum())
         value = float(right_N[group_N == group_N[row]].float().mean())
         places = spans(steps) or [(0, 0)]
         for k, (start, end) in enumerate(places, start=1):

@@ -18,20 +18,41 @@ from polarity_lib.advantages import centred
 from polarity_lib.config import ConfigError
 from polarity_lib.papers.bcpg_nsa.judges import Judge, arithmetic, oracle, step_labels
 from polarity_lib.papers.bcpg_nsa.segmentation import line_steps, spans, text_steps
+from polarity_lib.problems import world_named
 from polarity_lib.rollouts import Rollouts
 
 # ---------------------------------------------------------------- labels
 
 
-def characters(rollouts: Rollouts) -> None:
+def check_steps(rollouts: Rollouts) -> None:
     """Positions of steps are characters; in our worlds a character is a token, and an answer that ends has one token more.
 
     Raises:
-        ConfigError: another tokenizer wrote these answers.
+        ConfigError: the world's answers have no steps, or another tokenizer wrote them.
     """
-    written = torch.tensor([len(text) for text in rollouts.texts]) + rollouts.finished_N.long()
-    if not torch.equal(written, rollouts.mask_NT.sum(1).long()):
+    for world in {problem.world for problem in rollouts.problems}:
+        if world_named(world).family != "chain":
+            raise ConfigError(f"Answers of {world} are not worked out in steps, so there are none to judge; "
+                              "those of the chain worlds are.")
+    spelt = torch.tensor(["<" in text for text in rollouts.texts])  # a special token in the middle is spelt out
+    if not (fitting(rollouts) | spelt).all():
         raise ConfigError("These answers have not one token per character, so steps cannot be laid over their tokens.")
+
+
+def fitting(rollouts: Rollouts) -> Tensor:
+    """[N] whether a row's characters are its tokens."""
+    written = torch.tensor([len(text) for text in rollouts.texts]) + rollouts.finished_N.long()
+    return written == rollouts.mask_NT.sum(1).long()
+
+
+def steps_of(rollouts: Rollouts, segment: Callable = line_steps) -> list[tuple[str, ...]]:
+    """Per row its steps; none for an empty answer, or one that holds a special token, which no judge can read.
+
+    Raises:
+        ConfigError: as `check_steps`.
+    """
+    check_steps(rollouts)
+    return [segment(text) if fits else () for text, fits in zip(rollouts.texts, fitting(rollouts).tolist())]
 
 
 def judged_tokens(rollouts: Rollouts, judge: Judge = oracle, segment: Callable = line_steps,
@@ -41,20 +62,18 @@ def judged_tokens(rollouts: Rollouts, judge: Judge = oracle, segment: Callable =
     Args:
         rows: [N] bool; wrong answers by default, which are all that the method asks about.
     """
-    characters(rollouts)
-    good_NT = torch.zeros_like(rollouts.mask_NT)
+    good_NT, steps = torch.zeros_like(rollouts.mask_NT), steps_of(rollouts, segment)
     rows = ~rollouts.correct_N if rows is None else rows
     for row in rows.nonzero()[:, 0].tolist():
-        problem, text = rollouts.problems[row], rollouts.texts[row]
-        for (start, end), score in _judged(judge, segment, problem.prompt, text, problem.gold):
+        problem = rollouts.problems[row]
+        for (start, end), score in _judged(judge, problem.prompt, steps[row], problem.gold):
             good_NT[row, start:end] = score
     return good_NT
 
 
 @functools.lru_cache(maxsize=1 << 17)
-def _judged(judge: Judge, segment: Callable, question: str, text: str, reference: str) -> tuple:
+def _judged(judge: Judge, question: str, steps: tuple[str, ...], reference: str) -> tuple:
     """((start, end), score) of every step; a judge that cannot tell has not said "right"."""
-    steps = segment(text)
     return tuple(zip(spans(steps), np.nan_to_num(judge(question, steps, reference)).tolist()))
 
 
@@ -154,12 +173,11 @@ def way_of(text: str) -> str:
 
 def contents(rollouts: Rollouts) -> pd.DataFrame:
     """One row per step of a wrong answer: row, way, step (1, 2, ...), text, label, tokens."""
-    rows = []
+    rows, every = [], steps_of(rollouts)
     for row in (~rollouts.correct_N).nonzero()[:, 0].tolist():
-        problem, text = rollouts.problems[row], rollouts.texts[row]
-        steps = line_steps(text)
-        rows += [{"row": row, "way": way_of(text), "step": k, "text": step, "label": label, "tokens": len(step)}
-                 for k, (step, label) in enumerate(zip(steps, step_labels(problem.prompt, steps)), start=1)]
+        labels = step_labels(rollouts.problems[row].prompt, every[row])
+        rows += [{"row": row, "way": way_of(rollouts.texts[row]), "step": k, "text": step, "label": label, "tokens": len(step)}
+                 for k, (step, label) in enumerate(zip(every[row], labels), start=1)]
     return pd.DataFrame(rows, columns=["row", "way", "step", "text", "label", "tokens"])
 
 

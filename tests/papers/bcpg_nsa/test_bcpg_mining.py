@@ -109,6 +109,15 @@ def test_another_tokenizer_is_refused():
         judged_tokens(rollouts.but(texts=[text + "0" for text in rollouts.texts]))
 
 
+def test_an_answer_with_a_special_token_inside_has_no_steps_and_errs_as_a_whole():
+    rollouts = written()
+    rollouts = rollouts.but(texts=[*TEXTS[:1], "3+5=8;<pad>8-2=5#5", *TEXTS[2:]])  # one token, spelt in five characters
+    assert judged_tokens(rollouts)[1].sum() == 0
+    assert error_places(rollouts)[1, :14].unique().tolist() == [1.0] and ("", "") not in wrong_prefixes(rollouts)
+    before, after = spread_values(rollouts, {k: 0.5 for k in wrong_prefixes(rollouts)})
+    assert before[1, 0] == 0.25 and after[1].sum() == 0
+
+
 def test_tables_of_what_wrong_answers_hold():
     steps = contents(written())
     assert steps[steps.row == 3].label.tolist() == ["wrong", "repaired", "wrong", "final"]
