@@ -52,8 +52,8 @@ def plot_contents(steps: pd.DataFrame):
     left.set(title="Tokens of wrong answers", ylabel="% of all their tokens", xlabel="")
     placed = steps[steps.label != "final"]
     counts = placed.groupby(["step", "label"]).size().unstack(fill_value=0)
-    counts = counts[counts.sum(1) >= 10] if (counts.sum(1) >= 10).any() else counts
-    _stacked(right, 100 * counts.div(counts.sum(1), axis=0))
+    counts = counts[counts.sum(axis=1) >= 10] if (counts.sum(axis=1) >= 10).any() else counts
+    _stacked(right, 100 * counts.div(counts.sum(axis=1), axis=0))
     right.set(title="Steps by their place in the answer", ylabel="%", xlabel="step")
     plots.legend_below(fig, (left, right))
     return fig

@@ -17,7 +17,7 @@ from polarity_lib.methods import Method, collect_fixed, keep_right, per_rollout,
 from polarity_lib.papers.baselines.methods import grpo
 from polarity_lib.papers.bcpg_nsa import credit, losses, mining
 from polarity_lib.papers.bcpg_nsa.judges import LLM_LIKE, PRM_LIKE, Judge, Simulated, consensus, either, oracle, product
-from polarity_lib.papers.bcpg_nsa.rewriting import collect_rewritten
+from polarity_lib.papers.bcpg_nsa.rewriting import NEGATIVES, collect_rewritten
 from polarity_lib.rollouts import Rollouts
 
 PAPER = "arXiv 2505.14403, by a third party's digest"
@@ -62,6 +62,7 @@ class NSAOptions:
         choose("judge", self.judge, (*JUDGES, "noisy"))
         choose("select", self.select, SELECTIONS)
         choose("penalty", self.penalty, PENALTIES)
+        choose("kind of negatives", self.negatives, NEGATIVES)
         if not -1 <= self.beta <= 1:
             raise ConfigError(f"beta must be between -1 and 1, not {self.beta!r}.")
         if not 0 <= self.tau < math.inf:
@@ -142,7 +143,7 @@ def rft() -> Method:
 
 def dpo(beta: float = 0.5, negatives: str = "own") -> Method:
     """Direct preference optimisation on pairs of a right and a wrong answer of one group."""
-    written = "sampled_logprobs" if negatives == "own" else "reference_logprobs"
+    written = "sampled_logprobs" if choose("kind of negatives", negatives, NEGATIVES) == "own" else "reference_logprobs"
 
     def loss(logp, old, A, mask, extras):
         return losses.dpo(logp, old, A, mask, extras[written], extras["groups"], beta)
