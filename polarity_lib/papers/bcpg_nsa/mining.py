@@ -24,35 +24,30 @@ from polarity_lib.rollouts import Rollouts
 # ---------------------------------------------------------------- labels
 
 
-def check_steps(rollouts: Rollouts) -> None:
-    """Positions of steps are characters; in our worlds a character is a token, and an answer that ends has one token more.
-
-    Raises:
-        ConfigError: the world's answers have no steps, or another tokenizer wrote them.
-    """
-    for world in {problem.world for problem in rollouts.problems}:
-        if world_named(world).family != "chain":
-            raise ConfigError(f"Answers of {world} are not worked out in steps, so there are none to judge; "
-                              "those of the chain worlds are.")
-    spelt = torch.tensor(["<" in text for text in rollouts.texts])  # a special token in the middle is spelt out
-    if not (fitting(rollouts) | spelt).all():
-        raise ConfigError("These answers have not one token per character, so steps cannot be laid over their tokens.")
-
-
 def fitting(rollouts: Rollouts) -> Tensor:
-    """[N] whether a row's characters are its tokens."""
+    """[N] whether a row's steps can be laid over its tokens: it is of a chain world, and its characters are its tokens.
+
+    An answer that ends by itself has one token more than characters.
+    """
     written = torch.tensor([len(text) for text in rollouts.texts]) + rollouts.finished_N.long()
-    return written == rollouts.mask_NT.sum(1).long()
+    chain = torch.tensor([world_named(problem.world).family == "chain" for problem in rollouts.problems])
+    return chain & (written == rollouts.mask_NT.sum(1).long())
 
 
 def steps_of(rollouts: Rollouts, segment: Callable = line_steps) -> list[tuple[str, ...]]:
-    """Per row its steps; none for an empty answer, or one that holds a special token, which no judge can read.
+    """Per row its steps; none for an answer of a world without steps, an empty one, or one that holds a special token.
+
+    Such an answer has nothing to spare and errs as a whole: what knows steps elsewhere treats it like any method that does not.
 
     Raises:
-        ConfigError: as `check_steps`.
+        ConfigError: these answers of a chain world have not one token per character.
     """
-    check_steps(rollouts)
-    return [segment(text) if fits else () for text, fits in zip(rollouts.texts, fitting(rollouts).tolist())]
+    fits_N = fitting(rollouts)
+    # A special token in the middle is spelt out in the text.
+    odd = [row for row, text in enumerate(rollouts.texts) if not fits_N[row] and "<" not in text]
+    if any(world_named(rollouts.problems[row].world).family == "chain" for row in odd):
+        raise ConfigError("These answers have not one token per character, so steps cannot be laid over their tokens.")
+    return [segment(text) if fits else () for text, fits in zip(rollouts.texts, fits_N.tolist())]
 
 
 def judged_tokens(rollouts: Rollouts, judge: Judge = oracle, segment: Callable = line_steps,

@@ -33,7 +33,11 @@ def drift(policy: Policy, config: RunConfig) -> dict[str, float]:
     drift/right, drift/wrong     mean over answers of rho, the log-ratio of the whole answer, nats
     drift/per_token              mean over answers of |rho| per token, nats: what tau holds down
     drift/steps                  mean over tokens of wrong answers' right steps of the log-ratio, nats
+
+    Nothing for a run that draws its answers.
     """
+    if not config.offline:
+        return {}
     answers = opened(policy, config)
     rollouts = answers.sample(answers.problems[:PROBLEMS], config.offline.answers)
     logprobs_NT, _ = rescored(policy, rollouts, config.temperature)
@@ -76,15 +80,17 @@ def blame(policy: Policy, config: RunConfig) -> dict[str, float]:
     rollouts = sample_test(policy, config, "blame", problems=PROBLEMS, samples=16)
     worked_N = torch.tensor(["=" in text for text in rollouts.texts]) & ~rollouts.correct_N
     inside_NT = (rollouts.mask_NT > 0) & worked_N[:, None]
-    if not inside_NT.any():
-        return {}
     good_NT = (judged_tokens(rollouts) >= 0.5)[inside_NT]
     spared_NT = nthr_spared(policy, rollouts)[inside_NT]
-    hits = float((good_NT & spared_NT).sum())
-    return {"blame/nthr_precision": hits / max(1.0, float(spared_NT.sum())),
-            "blame/nthr_recall": hits / max(1.0, float(good_NT.sum())),
-            "blame/share": float(good_NT.float().mean()), "blame/nthr_spared": float(spared_NT.float().mean()),
+    hits, spared, good, count = ((x.sum().item()) for x in (good_NT & spared_NT, spared_NT, good_NT, inside_NT))
+    return {"blame/nthr_precision": share(hits, spared), "blame/nthr_recall": share(hits, good),
+            "blame/share": share(good, count), "blame/nthr_spared": share(spared, count),
             "blame/value_hit": value_hit(policy, config)}
+
+
+def share(part: float, whole: float) -> float:
+    """NaN of nothing."""
+    return part / whole if whole else float("nan")
 
 
 def nthr_spared(policy: Policy, rollouts: Rollouts) -> torch.Tensor:
@@ -107,7 +113,7 @@ def value_hit(policy: Policy, config: RunConfig, continuations: int = 4) -> floa
     for row in (~rollouts.correct_N).nonzero()[:, 0].tolist():
         if "=" in rollouts.texts[row]:
             hits.append(bool(places_NT[row, int(fall_NT[row].argmax())] == 1))
-    return sum(hits) / len(hits) if hits else float("nan")
+    return share(sum(hits), len(hits))
 
 
 PROBES = {f.__name__: f for f in (drift, blame)}
