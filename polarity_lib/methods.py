@@ -71,7 +71,12 @@ def rows_kept(method: "Method", rewards_N: Tensor, group_N: Tensor) -> Tensor:
 #   values               [N, T] of a critic, which the loop then trains
 #   entropies            [N, T] of the policy being trained, in nats
 #   old_distributions    [N, T, V] log-probabilities of the policy before the batch's first update
-NEEDS = frozenset({"reference_logprobs", "values", "entropies", "old_distributions"})
+#   old_hidden           [N, T, C] its last hidden states, from which those distributions were computed
+#   sampled_logprobs     [N, T] under the policy that wrote the answers; of a data set's answers, as stored
+#   groups               [N] which prompt a row answers, for losses that compare rows
+#   tokens               [N, T] the sampled tokens
+NEEDS = frozenset({"reference_logprobs", "values", "entropies", "old_distributions", "old_hidden", "sampled_logprobs", "groups",
+                   "tokens"})
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ CORPORA: dict[str, Corpus] = {
     # The dial of world rare: how seldom long chains are worked out, how often short ones.
     "rare_by_length": Corpus(((0.7, {"worked": 1.0}), (1.0, {"direct": 0.99, "worked": 0.01})),
                              problems={"levels": (2, 4, 5, 6), "high": 20}, short=(2, {"direct": 0.5, "worked": 0.5})),
+    "gems": Corpus(((0.6, {"worked": 0.6, "checked": 0.4}), (1.0, {"worked": 0.25, "checked": 0.25, "direct": 0.5})),
+                   problems={"levels": (2, 3, 4, 5), "high": 20}),
     "mix": Corpus(((1.0, {"worked": 0.2, "checked": 0.1, "direct": 0.7}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
     "strong": Corpus(((1.0, {"worked": 0.35, "checked": 0.2, "direct": 0.45}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
 }

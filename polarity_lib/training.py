@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from polarity_lib import diagnostics
-from polarity_lib.config import RunConfig, choose, derive_seed
+from polarity_lib.config import ConfigError, RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
 from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
 from polarity_lib.methods import Method, Progress, method_named, rows_kept
 from polarity_lib.objectives import BatchCounts
+from polarity_lib.offline import Answers, drawn_anew, stored_answers
 from polarity_lib.policy import Packed, Policy, hidden_states, one_thread, pack, token_distributions, token_logprobs
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import Problem, world_named
@@ -79,7 +80,9 @@ class Run:
     stream: ProblemStream
     critic: Critic | None = None
     reference: torch.nn.Module | None = None
+    answers: Answers | None = None  # the data set of an offline run, which then is its sampler
     step: int = 0
+    round: int = 0  # of an offline run whose answers are drawn anew
     rows: list[dict] = field(default_factory=list)  # the metrics table so far
     window: list[dict] = field(default_factory=list)  # step metrics since the last curve point
     norms: list[float] = field(default_factory=list)  # update length of every step
@@ -129,19 +132,25 @@ def prepare(config: RunConfig, device: str) -> Run:
     world = world_named(config.world)
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
-    pool = world.draw("train", config.pool_size or world.size("train"), config.seed)
     policy = base_policy(config.start, device)
+    answers = None
+    if config.offline:
+        answers = stored_answers(config, policy, lambda start: base_policy(start, device), stream_of(config))
+    pool = answers.problems if answers else world.draw("train", config.pool_size or world.size("train"), config.seed)
     parameters = [p for p in policy.model.parameters() if p.requires_grad]
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(parameters, lr=config.learning_rate)
     else:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0, fused=True)
-    run = Run(config, method, policy, optimizer, ProblemStream(pool, stream_of(config)))
+    run = Run(config, method, policy, optimizer, ProblemStream(pool, stream_of(config)), answers=answers)
     if "values" in method.needs:
         width = policy.model.config.hidden_size
         # The paper's critic learns at ten times the policy's rate.
         run.critic = Critic(width, 10 * config.learning_rate, derive_seed("critic", config.seed)).to(device)
     if "reference_logprobs" in method.needs:
+        if config.offline and config.offline.rounds > 1:
+            raise ConfigError(f"{config.method} keeps a reference model, which several rounds would have to replace; "
+                              "a loss of several rounds compares with `sampled_logprobs`.")
         run.reference = copy.deepcopy(policy.model).requires_grad_(False)
     return run
 
@@ -193,6 +202,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
                 run.log_window()
                 run.log(curve(run))
             size = update_sizes[run.step] if update_sizes else None
+            begin_round(run, folder)
             try:
                 metrics = one_step(run, size)
             except Diverged as error:
@@ -226,11 +236,25 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
     return tables
 
 
+def begin_round(run: Run, folder: RunFolder) -> None:
+    """A run of several rounds on stored answers: at a round's first step, and where a run continues within one, its data set.
+
+    The answers of a later round are the policy's own, and with them the log-probabilities that losses compare with.
+    """
+    config = run.config
+    length = config.steps // config.offline.rounds if config.offline else 0
+    if not length or run.step < length or run.round == run.step // length:
+        return
+    run.round, first = run.step // length, run.step % length == 0
+    run.answers = drawn_anew(folder.path / f"round-{run.round}", config, run.policy, stream_of(config), run.round, first)
+    run.stream.pool = run.answers.problems
+
+
 def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     """One batch: sample, judge, reinforce. Returns the step's metrics."""
     config, method = run.config, run.method
     clock = {"start": time.monotonic()}
-    sampler = make_sampler(run.policy, temperature=config.temperature)
+    sampler = run.answers or make_sampler(run.policy, temperature=config.temperature)
     label = f"{stream_of(config)}/train/{run.step}"
     rollouts = method.collect(sampler, run.stream, config.prompts_per_step, config.rollouts_per_prompt, label)
     clock["sampled"] = time.monotonic()
@@ -240,7 +264,7 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     rewards_N = method.reward(judged)
     keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     clock["judged"] = time.monotonic()
-    judged = judged.but(extras=extras_for(run, judged))
+    judged = judged.but(extras=judged.extras | extras_for(run, judged))
     advantages_NT = method.advantage(judged, rewards_N, Progress(run.step, config.steps, config.minibatches))
     advantages_NT = advantages_NT * keep_N[:, None]
 
@@ -360,6 +384,8 @@ def loss_of(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, c
     extras = {k: v[rows].to(device) for k, v in rollouts.extras.items() if k in run.method.needs}
     if "entropies" in run.method.needs:
         extras["entropies"] = entropies_NT
+    stored = {"sampled_logprobs": rollouts.logprobs_NT, "groups": rollouts.group_N, "tokens": rollouts.tokens_NT}
+    extras |= {need: values[rows].to(device) for need, values in stored.items() if need in run.method.needs}
     loss_NT = run.method.token_loss(logprobs_NT, old_NT, advantages, mask_NT, extras)
     loss = run.method.aggregate(loss_NT, mask_NT, counts)
     share = diagnostics.clip_share(logprobs_NT, old_NT, advantages, mask_NT)
@@ -372,8 +398,8 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
 
     Only `rows` enter the update, so only theirs are computed; the others stay zero.
     """
-    wants_distributions = "old_distributions" in run.method.needs
-    if (run.config.minibatches == 1 and not wants_distributions) or not rows.any():
+    wants_distributions, wants_hidden = ("old_distributions" in run.method.needs), ("old_hidden" in run.method.needs)
+    if (run.config.minibatches == 1 and not wants_distributions and not wants_hidden) or not rows.any():
         return {}
     found = {"old_logprobs": torch.zeros_like(rollouts.mask_NT)}
     mask_NT = rollouts.mask_NT[rows].to(run.policy.device)
@@ -385,6 +411,9 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
             logs_MV = token_distributions(run.policy.model, hidden_MC, run.config.temperature).cpu()
             found["old_distributions"] = torch.zeros(*rollouts.mask_NT.shape, logs_MV.shape[1])
             found["old_distributions"][rollouts.mask_NT.bool() & rows[:, None]] = logs_MV
+        if wants_hidden:
+            found["old_hidden"] = torch.zeros(*rollouts.mask_NT.shape, hidden_MC.shape[1])
+            found["old_hidden"][rollouts.mask_NT.bool() & rows[:, None]] = hidden_MC.cpu()
     return found
 
 

@@ -23,6 +23,9 @@ ONE_PASS = 600  # "fresh" problems come in passes of this many: levels are drawn
 STYLES = ("worked", "checked", "direct")
 # Four updates per batch, as the papers' codes; about eight points on a curve.
 PROTOCOL = {"minibatches": 4, "pool_size": 2000, "curve_every": 13, "final_problems": 300, "final_samples": 64}
+# On stored answers: batches of 16 problems with 16 answers each, one update per batch, about four passes in all.
+OFFLINE = {"minibatches": 1, "prompts_per_step": 16, "rollouts_per_prompt": 16, "pool_size": 600, "steps": 120, "curve_every": 20,
+           "final_problems": 300, "final_samples": 32}
 
 
 RARE_LEVELS = (2, 4, 5, 6, 4, 5, 6)
@@ -166,6 +169,8 @@ CHAIN_WORLDS = {
         # are all wrong, and can come alive.
         _world("rare", RARE_LEVELS, high=20, corpus="rare_by_length", apart=True, start_steps=700,
                protocol=PROTOCOL | {"steps": 100, "prompts_per_step": 16, "rollouts_per_prompt": 16}),
+        # For offline learning: wrong answers are often worked out, with right steps before and after the error.
+        _world("gems", range(2, 6), high=20, corpus="gems", apart=True, start_steps=320, protocol=OFFLINE),
         _world("chain", range(1, 6)),
         # For base policies that answer at once although they could work it out (claim C11).
         _world("chain_latent", range(2, 5), high=20, corpus="chain_latent"),

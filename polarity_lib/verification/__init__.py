@@ -20,7 +20,7 @@ and its relatives are imported when they are first asked for.
 from importlib import import_module
 
 from .verdicts import LABELS, Verdict, count_labels
-from .worlds import label_steps, verify
+from .worlds import label_steps, place_steps, verify
 
 _LAZY = {
     "verify_math": ".mathematics",
@@ -28,7 +28,7 @@ _LAZY = {
     "disagreement": ".second_opinion",
 }
 
-__all__ = ["LABELS", "Verdict", "count_labels", "label_steps", "verify", *_LAZY]
+__all__ = ["LABELS", "Verdict", "count_labels", "label_steps", "place_steps", "verify", *_LAZY]
 
 
 def __getattr__(name):
