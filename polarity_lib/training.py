@@ -393,7 +393,8 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
 
 def extras_for(run: Run, rollouts: Rollouts) -> dict:
     """What the method's advantage or loss asked for (`needs`) or its `collect` brought, and nothing else."""
-    extras, everything = {name: rollouts.extras[name] for name in brought(run.method)}, torch.ones(len(rollouts), dtype=torch.bool)
+    extras = {name: rollouts.extras[name] for name in brought(run.method)}
+    everything = torch.ones(len(rollouts), dtype=torch.bool)
     if not run.critic and run.reference is None:
         return extras
     with torch.no_grad():

@@ -196,7 +196,8 @@ def test_an_attack_leaves_the_problem_as_it_is(name, seed):
 def test_an_impossible_variant_is_refused_in_one_line():
     latent = world_named("latent")
     attacked = chain.attacked(latent, "long", "plus1", 64)
-    with pytest.raises(ConfigError, match=r"^long: 64 repetitions .* need 8\d\d positions and the context has 512; at most 33 .*fit\.$"):
+    told = r"^long: 64 repetitions .* need 8\d\d positions and the context has 512; at most 33 .*fit\.$"
+    with pytest.raises(ConfigError, match=told):
         attacked.draw("test", 4, 0)
     assert chain.attacked(latent, "fits", "plus1", 33).draw("test", 4, 0)
     with pytest.raises(ConfigError, match="at least once"):

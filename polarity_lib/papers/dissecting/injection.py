@@ -100,7 +100,7 @@ def shaped(logprobs: Tensor, gamma: float = 0.1) -> Tensor:
 
 
 def shaped_weight(probs, gamma: float = 0.1):
-    """w(pi) = gamma pi / (pi + gamma)^2, with grad f = w grad log pi. Largest, 1/4, at pi = gamma; symmetric in log pi around it."""
+    """w(pi) = gamma pi / (pi + gamma)^2: grad f = w grad log pi. Largest, 1/4, at pi = gamma; symmetric in log pi around it."""
     return gamma * probs / (probs + gamma) ** 2
 
 

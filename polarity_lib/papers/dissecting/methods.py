@@ -5,7 +5,8 @@
                           one polarity, divided by what is kept and not by what was drawn
     neg_to_pos, pos_to_neg  one polarity first, the other later
     rlr                   relative length reward: of right answers, the shorter ones earn more
-    osi                   offline sample injection: right answers from elsewhere in groups that are too hard
+    osi, osi_none, imitation  offline sample injection: right answers from elsewhere in groups that are too hard;
+                          its loss without them; and they alone
 
 Right answers only and wrong answers only, by this paper's selection rule and denominators, are the methods
 POSITIVES and NEGATIVES. They stand beside the other formulas of those names in the folder of PSR/NSR; here they
@@ -75,7 +76,8 @@ def polarity_weights(progress_share: float, switch: float, first: str, later: fl
     """
     choose("polarity", first, ("right", "wrong"))
     if not 0 <= switch <= 1 or later not in (0, 1):
-        raise ConfigError(f"a schedule switches within 0 to 1, with 0 or 1 for the first polarity after it; got {switch}, {later}.")
+        raise ConfigError("a schedule switches within 0 to 1, with 0 or 1 for the first polarity after it; "
+                          f"got {switch}, {later}.")
     own, other = (1.0, 0.0) if progress_share < switch else (float(later), 1.0)
     return (own, other) if first == "right" else (other, own)
 
@@ -198,6 +200,18 @@ def osi(loss: str = "shaped", alpha: float = 0.125, cap: int = 1, gamma: float =
     return method
 
 
+def _imitated(rollouts: Rollouts, rewards_N: Tensor, progress: Progress) -> Tensor:
+    """1 on the tokens of injected answers that are right, 0 on everything that the policy wrote."""
+    return adv.expand(rollouts.extras["offline"] * rewards_N, rollouts.mask_NT)
+
+
+def imitation(alpha: float = 0.125, style: str = "worked") -> Method:
+    """Supervised learning on what osi would inject, and nothing else: the control without reinforcement (ours)."""
+    return Bringing("imitation", "ours", advantage=_imitated, token_loss=token_loss(obj.policy_gradient),
+                    aggregate=obj.token_mean, collect=collect_with_offline(alpha, 1, style),
+                    brings=frozenset({"offline", "dead_again"}))
+
+
 def osi_none() -> Method:
     """What osi is without injected answers: its loss on its own samples alone, not clipped."""
     return replace(grpo(), name="osi_none", source=CODE, advantage=mask_truncated(per_rollout(adv.grpo)),
@@ -210,4 +224,4 @@ def unclipped_ratio(logprobs_NT: Tensor, old_logprobs_NT: Tensor, advantages_NT:
 
 
 METHODS = {f.__name__: f for f in (both_polarities, positives_renormalised, negatives_renormalised, neg_to_pos, pos_to_neg,
-                                   rlr, rlr_after, osi, osi_none)}
+                                   rlr, rlr_after, osi, osi_none, imitation)}

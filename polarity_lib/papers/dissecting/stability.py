@@ -64,10 +64,11 @@ def read_verdicts(path: str | Path) -> Recorded:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise VerdictTableError(f"{path} is not a file. Name a CSV or parquet file with a column `{PROBLEM}` and a column per run.")
+        raise VerdictTableError(f"{path} is not a file. Name a CSV or parquet file with a column `{PROBLEM}` and one per run.")
     readers = {".csv": _csv_rows, ".parquet": _parquet_rows}
     if path.suffix.lower() not in readers:
-        raise VerdictTableError(f"{path}: a table of verdicts is a .csv or a .parquet file, not {path.suffix or 'one without ending'}.")
+        kind = path.suffix or "one without ending"
+        raise VerdictTableError(f"{path}: a table of verdicts is a .csv or a .parquet file, not {kind}.")
     header, rows = readers[path.suffix.lower()](path)
     return _checked_table(path, header, rows)
 
@@ -116,13 +117,15 @@ def _checked_table(path: Path, header: list[str], rows: list[tuple[int, list[str
     seen, right = {}, []
     for line, cells in rows:
         if len(cells) < len(header):
-            raise VerdictTableError(f"{path}, line {line}, column {header[len(cells)]}: the run is missing (the line ends before it).")
+            raise VerdictTableError(f"{path}, line {line}, column {header[len(cells)]}: the run is missing "
+                                    "(the line ends before it).")
         if len(cells) > len(header):
             raise VerdictTableError(f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}.")
         if not cells[key]:
             raise VerdictTableError(f"{path}, line {line}, column {PROBLEM}: the problem has no name.")
         if cells[key] in seen:
-            raise VerdictTableError(f"{path}, line {line}, column {PROBLEM}: {cells[key]!r} stands in line {seen[cells[key]]} already.")
+            raise VerdictTableError(f"{path}, line {line}, column {PROBLEM}: {cells[key]!r} stands in line "
+                                    f"{seen[cells[key]]} already.")
         seen[cells[key]] = line
         right.append([_verdict(path, line, name, cell) for name, cell in zip(header, cells) if name != PROBLEM])
     if len(right) < 2:
@@ -135,7 +138,8 @@ def _verdict(path: Path, line: int, column: str, cell: str) -> float:
         raise VerdictTableError(f"{path}, line {line}, column {column}: the verdict is missing. "
                                 "A run must have one on every problem: leave the run out, or count what was not answered as 0.")
     if cell.lower() not in WORDS:
-        raise VerdictTableError(f"{path}, line {line}, column {column}: {cell!r} is not a verdict; write 1 for right and 0 for wrong.")
+        raise VerdictTableError(f"{path}, line {line}, column {column}: {cell!r} is not a verdict; "
+                                "write 1 for right and 0 for wrong.")
     return WORDS[cell.lower()]
 
 
@@ -149,7 +153,8 @@ def same_problems(left: Recorded, right: Recorded) -> Recorded:
     extra = [name for name in right.problems if name not in set(left.problems)]
     if missing or extra:
         told = f"{missing[0]!r} stands only in the first" if missing else f"{extra[0]!r} stands only in the second"
-        raise VerdictTableError(f"Two methods are ranked on the same problems: {told} ({len(missing) + len(extra)} such names in all).")
+        raise VerdictTableError(f"Two methods are ranked on the same problems: {told} "
+                                f"({len(missing) + len(extra)} such names in all).")
     order = [right.problems.index(name) for name in left.problems]
     return Recorded(left.problems, right.runs, right.right_QR[order])
 
@@ -176,8 +181,9 @@ def uncertain(p_Q: ArrayLike, band: tuple[float, float] = BAND) -> np.ndarray:
 
 
 def spread_of_runs(right_QR: ArrayLike) -> float:
-    """Standard deviation, over runs, of a run's score: s with s^2 = Var_k(Acc_k), divisor R - 1."""
-    return float(np.asarray(right_QR, dtype=float).mean(axis=0).std(ddof=1))
+    """Standard deviation, over runs, of a run's score: s with s^2 = Var_k(Acc_k), divisor R - 1; NaN for a single run."""
+    scores_R = np.asarray(right_QR, dtype=float).mean(axis=0)
+    return float(scores_R.std(ddof=1)) if len(scores_R) > 1 else math.nan
 
 
 def predicted_spread(p_Q: ArrayLike, runs: int | None = None) -> float:
@@ -216,7 +222,7 @@ def without_uncertain(right_QR: ArrayLike, band: tuple[float, float] = BAND) -> 
     rest = right_QR[:, half:]
     if not kept_Q.any():
         return spread_of_runs(rest), math.nan
-    return spread_of_runs(rest), float(rest[kept_Q].sum(axis=0).std(ddof=1)) / len(rest)
+    return spread_of_runs(rest), spread_of_runs(rest[kept_Q]) * kept_Q.mean()
 
 
 def flips(p_Q: ArrayLike, greedy_Q: ArrayLike) -> dict[str, float]:
@@ -259,7 +265,7 @@ def describe(right_QR: ArrayLike) -> dict[str, float]:
 
 
 def wrong_order(p_Q: ArrayLike, q_Q: ArrayLike, runs: int) -> float:
-    """Probability that the means of `runs` runs each put the worse of two methods first (a tie counts half), if runs and problems are independent.
+    """Probability that the means of `runs` runs each put the worse of two methods first, if runs and problems are independent.
 
         difference ~ Normal(d, (s_p^2 + s_q^2) / runs)
 
@@ -304,16 +310,18 @@ def decisive(recorded: Recorded, count: int = 10) -> pd.DataFrame:
     p_Q = accuracies(recorded.right_QR)
     variance_Q = p_Q * (1 - p_Q)
     total = variance_Q.sum()
-    table = pd.DataFrame({PROBLEM: recorded.problems, "accuracy": p_Q, "share of the variance": variance_Q / total if total else 0.0,
-                          "uncertain": uncertain(p_Q)})
+    table = pd.DataFrame({PROBLEM: recorded.problems, "accuracy": p_Q, "uncertain": uncertain(p_Q),
+                          "share of the variance": variance_Q / total if total else 0.0})
     return table.sort_values("share of the variance", ascending=False, kind="stable").head(count).reset_index(drop=True)
 
 
 def advice(found: dict[str, float], gaps: tuple[float, ...] = (0.01, 0.02, 0.05)) -> pd.DataFrame:
     """Runs of each of two methods like this one until a true difference of so many points is ranked rightly 19 times in 20."""
     spread = found["predicted_sd"]
-    rows = [{"true difference, points": 100 * gap, "runs": runs_needed(gap, spread, spread) if spread else 1,
-             "wrong with one run, %": 100 * float(stats.norm.cdf(-gap / (math.sqrt(2) * spread))) if spread else 0.0} for gap in gaps]
+    if not spread:
+        return pd.DataFrame({"true difference, points": 100 * np.array(gaps), "runs": 1, "wrong with one run, %": 0.0})
+    rows = [{"true difference, points": 100 * gap, "runs": runs_needed(gap, spread, spread),
+             "wrong with one run, %": 100 * float(stats.norm.cdf(-gap / (math.sqrt(2) * spread)))} for gap in gaps]
     return pd.DataFrame(rows)
 
 

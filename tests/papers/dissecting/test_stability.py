@@ -55,7 +55,9 @@ tables = st.tuples(st.integers(2, 12), st.integers(4, 12)).flatmap(lambda shape:
 def test_any_table_of_verdicts(right):
     found = describe(right)
     assert 0 <= found["score"] <= 1 and 0 <= found["uncertain"] <= 1 and 0 <= found["range"] <= 1
-    assert found["run_sd"] <= found["range"] + 1e-12 and found["predicted_sd"] <= 0.5 * math.sqrt(right.shape[1] / (right.shape[1] - 1) / len(right)) + 1e-12
+    problems, runs = right.shape
+    assert found["run_sd"] <= found["range"] + 1e-12
+    assert found["predicted_sd"] <= 0.5 * math.sqrt(runs / (runs - 1) / problems) + 1e-12
     order = np.random.default_rng(0).permutation(right.shape[1])
     assert spread_of_runs(right[:, order]) == pytest.approx(found["run_sd"])
     wider = uncertain(stability.accuracies(right), (0.1, 0.9))
@@ -114,7 +116,8 @@ def test_the_runs_needed_are_enough_and_one_less_is_not(gap, left, right):
 def test_advice_and_what_decides():
     recorded = Recorded(["a", "b", "c"], ["1", "2", "3", "4"], np.array([[1, 0, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]) == 1)
     table = decisive(recorded)
-    assert table.problem.tolist() == ["a", "b", "c"] and table["share of the variance"].tolist() == pytest.approx([4 / 7, 3 / 7, 0])
+    assert table.problem.tolist() == ["a", "b", "c"]
+    assert table["share of the variance"].tolist() == pytest.approx([4 / 7, 3 / 7, 0])
     told = advice(describe(recorded.right_QR))
     assert told.runs.is_monotonic_decreasing and (told["wrong with one run, %"] < 50).all()
     solved = Recorded(["a", "b"], ["1", "2"], np.ones((2, 2), dtype=bool))
@@ -125,7 +128,8 @@ def test_counts_give_what_needs_no_single_verdicts():
     rows = pd.DataFrame({"run": "x", "arm": "grpo", "seed": 0, "problem": ["a", "b", "c"], "samples": 64, "correct": [64, 32, 0],
                          "greedy": [1, 1, 1], "set": "test"})
     found = of_counts(pd.concat([rows, rows.assign(set="pool"), rows.assign(run="y", samples=4, correct=2)])).iloc[0]
-    assert found.problems == 3 and found.score == 0.5 and found.uncertain == pytest.approx(1 / 3) and found.up == pytest.approx(1 / 3)
+    assert found.problems == 3 and found.score == 0.5
+    assert found.uncertain == pytest.approx(1 / 3) and found.up == pytest.approx(1 / 3)
     assert found.predicted_sd == pytest.approx(math.sqrt(0.25 * 64 / 63) / 3) and found.bias == pytest.approx(0.5)
     assert len(of_counts(pd.concat([rows, rows.assign(run="y", samples=4, correct=2)]))) == 1
 
