@@ -155,7 +155,7 @@ def _shorter(runs: Runs) -> Finding:
 
 def hard_accuracy(runs: Runs, size: str, arm: str, split: str = "test") -> pd.Series:
     """Per seed, accuracy in per cent on the problems that the base of that size solves at most one time in eight."""
-    rows = runs.problems[(runs.problems.set == split) & runs.problems.arm.isin([f"{size}/base", f"{size}/{arm}"])]
+    rows = runs.problems[(runs.problems["set"] == split) & runs.problems["arm"].isin([f"{size}/base", f"{size}/{arm}"])]
     wide = rows.assign(share=rows.correct / rows.samples).pivot(index=["seed", "problem"], columns="arm", values="share").dropna()
     hard = wide[wide[f"{size}/base"] <= HARD]
     return 100 * hard[f"{size}/{arm}"].groupby("seed").mean()
@@ -186,7 +186,7 @@ def spreads(runs: Runs) -> pd.DataFrame:
         raise KeyError("spread")
     words = rows.metric.str.split("/", expand=True)
     rows = rows.assign(set=words[1], what=words[2])
-    return rows.pivot_table(index=["seed", "arm", "set"], columns="what", values="value", dropna=False).reset_index()
+    return rows.set_index(["seed", "arm", "set", "what"]).value.unstack("what").reset_index()
 
 
 def away_from_the_ends(table: pd.DataFrame) -> pd.DataFrame:

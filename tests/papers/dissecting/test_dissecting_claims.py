@@ -47,7 +47,8 @@ def test_one_rate_means_one_rate():
 
 
 def test_methods_without_a_rate_of_their_own_are_left_out(monkeypatch):
-    known = {"worlds": {"latent": {"grpo": {"rate": 1e-4}, "both_polarities": {"rate": 5e-5}, "psr_grpo_tok": {"rate": 2e-5}}}}
+    rates = {"grpo": {"rate": 1e-4}, "both_polarities": {"rate": 5e-5}, "psr_grpo_tok": {"rate": 2e-5}}
+    known = {"rates": {"group": 1e-5, "constant": 1e-5}, "worlds": {"latent": rates}}
     monkeypatch.setattr(experiments, "rates_record", lambda: known)
     monkeypatch.setattr("polarity_lib.experiments.rates_record", lambda: known)
     assert untuned() == ["nsr_grpo_tok"]
@@ -129,7 +130,7 @@ def test_matched_and_other_definitions_have_their_own_arms():
 
 
 def counted(arms: dict[str, list[int]], seeds: int = 3, split: str = "test") -> Runs:
-    rows = [{"arm": arm, "seed": s, "run": f"{arm}{s}", "set": split, "problem": str(q), "level": 2, "samples": 16, "correct": c + s * (c > 0)}
+    rows = [{"arm": arm, "seed": s, "run": f"{arm}{s}", "set": split, "problem": str(q), "level": 2, "samples": 16, "correct": c}
             for arm, counts in arms.items() for s in range(seeds) for q, c in enumerate(counts)]
     return Runs(pd.DataFrame(), pd.DataFrame(rows), pd.DataFrame(), arms=[])
 
