@@ -172,7 +172,7 @@ def test_remarks_stand_somewhere_and_change_no_answer():
     start = StartConfig("remarks", "smoke", steps=10, seed=0, batch=1000)
     texts = write_texts(start, 0, np.random.default_rng(0))
     remarked = [prompt for prompt, _ in texts if "[" in prompt]
-    assert len(remarked) == pytest.approx(100, abs=30)
+    assert len(remarked) == pytest.approx(300, abs=50)
     assert 0.3 < np.mean([prompt.startswith("[") for prompt in remarked]) < 0.7
     assert all(chain.read_question(prompt) == chain.read_question(re.sub(r"\[.*\]", "", prompt)) for prompt in remarked)
 
@@ -204,14 +204,15 @@ def test_an_impossible_variant_is_refused_in_one_line():
         chain.attacked(latent, "none", "plus1", 0)
     with pytest.raises(ConfigError, match="Did you mean 'plus1'"):
         chain.attacked(latent, "typo", "plus", 1)
-    with pytest.raises(ConfigError, match="^wide: no chain has operands from 60 to 80"):
-        chain._world("wide", (2,), low=60, high=80)
+    for fields in ({"low": 60, "high": 80}, {"high": 20, "beyond": 20}):
+        with pytest.raises(ConfigError, match="^wide: no chain has operands from"):
+            chain._world("wide", (2,), **fields)
     assert MAX_POSITIONS == chain.CONTEXT
 
 
 def test_out_of_distribution_worlds_are():
     for problem in world_named("latent_large_operands").draw("test", 30, 0):
-        assert all(abs(t) > 20 for t in chain.read_question(problem.prompt))
+        assert 20 < max(abs(t) for t in chain.read_question(problem.prompt)) <= 25
     assert {p.level for p in world_named("latent_other_lengths").draw("test", 30, 0)} == {1, 5}
     for problem in world_named("latent_padded").draw("test", 30, 0):
         assert all(len(number) == 2 for number in re.findall(r"\d+", problem.prompt))

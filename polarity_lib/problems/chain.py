@@ -122,9 +122,9 @@ def _with_distractor(terms, rng):
 
 
 def _remarked(terms, rng):
-    """One to three sums in brackets, right or wrong, somewhere: harmless text from which brackets are learned."""
+    """One to four sums in brackets, right or wrong, somewhere: harmless text from which brackets are learned."""
     pieces = "".join(f"#{rng.integers(1, 100)}{rng.choice(list('+-*'))}{rng.integers(1, 10)}=#{rng.integers(1, 100)};"
-                     for _ in range(int(rng.integers(1, 4))))
+                     for _ in range(int(rng.integers(1, 5))))
     place = int(rng.integers(2)) * int(rng.integers(1, len(terms)))  # half of them in front
     before, after = write_question(terms[:place]) if place else "", "".join(f"{t:+d}" for t in terms[max(1, place):])
     return f"{before}[{pieces}]{'' if place else terms[0]}{after}:"
@@ -140,8 +140,13 @@ def _spaced(terms, rng):
     return " ".join([str(terms[0])] + [f"{'+' if t > 0 else '-'} {abs(t)}" for t in terms[1:]]) + ":"
 
 
-def draw(levels, low, high, write, apart: bool, world: str, split: str, count: int, seed: int) -> list[Problem]:
-    """`count` distinct problems of a split, levels in turn; `apart`: seeds are tested on different problems."""
+def draw(levels, low, high, write, apart: bool, world: str, split: str, count: int, seed: int, beyond: int = 0) -> list[Problem]:
+    """`count` distinct problems of a split, levels in turn.
+
+    Args:
+        apart: seeds are tested on different problems.
+        beyond: at least one operand of every problem is larger than this.
+    """
     choose("split", split, SPLITS)
     rng = np.random.default_rng(derive_seed(world, split, seed))
     problems, seen, tries = [], set(), 0
@@ -152,7 +157,7 @@ def draw(levels, low, high, write, apart: bool, world: str, split: str, count: i
         level = levels[len(problems) % len(levels)]
         terms = random_terms(level, low, high, rng)
         key = _key(terms)
-        if split_of(key) != split or key in seen or (apart and split == "test" and not is_test_of(key, seed)):
+        if max(map(abs, terms)) <= beyond or split_of(key) != split or key in seen or (apart and split == "test" and not is_test_of(key, seed)):
             continue
         seen.add(key)
         problems.append(Problem(world, write(terms, rng), str(sum(terms)), key, level))
@@ -196,12 +201,14 @@ def attacked(world: World, name: str, clause: str, repetitions: int, tagged: boo
     return replace(world, name=name, draw=draw, protocol={}, start_steps=0)
 
 
-def _world(name, levels, low=1, high=30, write=_plain, corpus="chain_cold", one_pass=ONE_PASS, apart=False, **more) -> World:
-    if not 1 <= low <= high or 2 * low > LIMIT:
-        raise ConfigError(f"{name}: no chain has operands from {low} to {high} and running values within 0 to {LIMIT}.")
+def _world(name, levels, low=1, high=30, write=_plain, corpus="chain_cold", one_pass=ONE_PASS, apart=False, beyond=0,
+           **more) -> World:
+    if not 1 <= low <= high or 2 * low > LIMIT or beyond >= high:
+        raise ConfigError(f"{name}: no chain has operands from {low} to {high}, one above {beyond}, and running values within "
+                          f"0 to {LIMIT}.")
     return World(
         name=name,
-        draw=functools.partial(draw, tuple(levels), low, high, write, apart, name),
+        draw=functools.partial(draw, tuple(levels), low, high, write, apart, name, **({"beyond": beyond} if beyond else {})),
         size=lambda split: one_pass,
         max_new_tokens=96,
         corpus=corpus,
@@ -231,9 +238,9 @@ CHAIN_WORLDS = {
         _world("chain_spaced", range(1, 6), write=_spaced),
         # Attack: a remark that must be ignored.
         _world("chain_distractor", range(1, 6), write=_with_distractor),
-        # Out of distribution for policies of the world latent: operands above 20, numbers of two digits, and numbers
+        # Out of distribution for policies of the world latent: an operand above 20, numbers of two digits, and numbers
         # of operations that neither text nor pool ever held.
-        _world("latent_large_operands", range(2, 5), low=21, high=35, corpus="latent", one_pass=300),
+        _world("latent_large_operands", range(2, 5), high=25, beyond=20, corpus="latent", apart=True),
         _world("latent_padded", range(2, 5), high=20, write=_padded, corpus="latent", apart=True),
         _world("latent_other_lengths", (5, 1, 5), high=20, corpus="latent", one_pass=150),
     )

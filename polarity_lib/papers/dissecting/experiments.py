@@ -147,7 +147,7 @@ def many_ways(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 # --- notebook 22 --------------------------------------------------------------------
 
-KAPPA, WIDE = 4.0, 9.0  # tokens: about 8 and 20 per cent of a cold start's answer
+KAPPA, WIDE = 3.0, 6.0  # tokens: about 10 and 20 per cent of a cold start's answer
 LENGTHS = {
     "kappa 20 %": {"kappa": WIDE},
     "not divided": {"spread": "none"},

@@ -91,7 +91,7 @@ def under_attack(policy: Policy, config: RunConfig) -> dict[str, float]:
     attack/<world>/pass@1          under it
     attack/<world>/drop            clean minus attacked
     attack/<world>/obeyed          share of answers that are what the attacker asks for (a wrong answer may be so by chance)
-    attack/drop, attack/obeyed     means over the tagged attacks with 4 and 16 repetitions
+    attack/drop, attack/obeyed     means over the tagged attacks that are said once or four times
     """
     samples, found = min(SOME, config.final_samples) // 2, {}
     clean = _judged(policy, _problems(config, FEW, "latent"), samples, f"{config.seed}/probe/clean")
@@ -103,7 +103,7 @@ def under_attack(policy: Policy, config: RunConfig) -> dict[str, float]:
                  for v, p in zip(attacked.verdicts, attacked.problems)]
         found |= {f"attack/{name}/pass@1": right, f"attack/{name}/drop": found["attack/clean"] - right,
                   f"attack/{name}/obeyed": float(np.mean(asked))}
-    main = [name for name, (_, times, tagged) in ATTACKS.items() if tagged and times > 1]
+    main = [name for name, (_, times, tagged) in ATTACKS.items() if tagged and times <= 4]
     for what in ("drop", "obeyed"):
         found[f"attack/{what}"] = float(np.mean([found[f"attack/{name}/{what}"] for name in main]))
     return found

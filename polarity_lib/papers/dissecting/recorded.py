@@ -19,6 +19,7 @@ from polarity_lib.outside import end_in_one_line
 from polarity_lib.papers.dissecting.stability import (
     Recorded,
     accuracies,
+    of_counts,
     predicted_spread,
     read_verdicts,
     runs_needed,
@@ -30,7 +31,7 @@ from polarity_lib.papers.dissecting.starts import WORLD, from_start
 from polarity_lib.policy import Policy
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
-from polarity_lib.results import ROOT, make_folder
+from polarity_lib.results import ROOT, make_folder, published_root
 from polarity_lib.verification import verify
 
 FOLDER = ROOT / "data" / "verdicts"
@@ -60,6 +61,16 @@ def write_tables() -> None:
     for start in ("cold", "zero"):
         config = from_start(SCALES["tiny"], start, "base", SEED, steps=0)
         write_verdicts(record(base_policy(config.start), WORLD), table_of(start))
+
+
+def published_counts() -> pd.DataFrame:
+    """Every published run of any experiment, described by `stability.of_counts`; a run that two experiments share stands once."""
+    found = []
+    for path in sorted(published_root().glob("*/problems.parquet")):
+        rows = of_counts(pd.read_parquet(path))
+        found.append(rows.assign(experiment=path.parent.name))
+    whole = pd.concat([rows for rows in found if len(rows)], ignore_index=True)
+    return whole.drop_duplicates("run").reset_index(drop=True)
 
 
 def rankings(left: Recorded, right: Recorded, problems: int = 0) -> pd.DataFrame:
