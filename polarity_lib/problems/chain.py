@@ -157,7 +157,9 @@ def draw(levels, low, high, write, apart: bool, world: str, split: str, count: i
         level = levels[len(problems) % len(levels)]
         terms = random_terms(level, low, high, rng)
         key = _key(terms)
-        if max(map(abs, terms)) <= beyond or split_of(key) != split or key in seen or (apart and split == "test" and not is_test_of(key, seed)):
+        if max(map(abs, terms)) <= beyond or split_of(key) != split or key in seen:
+            continue
+        if apart and split == "test" and not is_test_of(key, seed):
             continue
         seen.add(key)
         problems.append(Problem(world, write(terms, rng), str(sum(terms)), key, level))

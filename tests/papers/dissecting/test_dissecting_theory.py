@@ -36,7 +36,7 @@ def test_dead_probability_of_the_card(size, values):
 def test_shares_by_hand():
     assert measured_share([[1, 1], [0, 0], [1, 0], [0, 1]]) == {"dead": 0.5, "easy": 0.25, "hard": 0.25}
     # Of 4 samples 2 right: a pair without replacement is all right with probability 1/6, all wrong too.
-    assert predicted_share(4, [2], 2) == {"dead": pytest.approx(1 / 3), "easy": pytest.approx(1 / 6), "hard": pytest.approx(1 / 6)}
+    assert predicted_share(4, [2], 2) == pytest.approx({"dead": 1 / 3, "easy": 1 / 6, "hard": 1 / 6})
     assert predicted_share(4, [4, 0], 4) == {"dead": 1.0, "easy": 0.5, "hard": 0.5}
     with pytest.raises(ValueError, match="groups of 8 cannot be predicted from 4"):
         predicted_share(4, [1], 8)
@@ -75,17 +75,16 @@ def test_entropy_over_right_answers_by_hand():
 
 @pytest.fixture(scope="module")
 def geometry():
-    return theory.geometry(steps=150, draws=4)
+    return theory.geometry(steps=120, draws=6)
 
 
-def test_the_drawing_is_what_happens(geometry):
-    """Right only: a spike, and more wrong mass at equal modal probability. Wrong only: the ways it had, kept."""
-    ends = geometry[geometry.step == 150].groupby("polarity")[["wrong", "entropy"]].mean()
-    assert ends.entropy["right"] < ends.entropy["wrong"]
-    start = geometry[geometry.step == 0].iloc[0]
-    assert (ends.wrong < start.wrong).all()
-    there = theory.wrong_at_modal(geometry, 0.4).groupby("polarity").wrong.mean()
-    assert there["right"] > there["wrong"]
+def test_on_one_problem_both_polarities_walk_one_path(geometry):
+    """Not the paper's drawing: at equal modal probability wrong mass and entropy are the same, only the pace differs."""
+    for modal in (0.4, 0.5, 0.6, 0.7):
+        there = theory.wrong_at_modal(geometry, modal).groupby("polarity")[["step", "wrong", "entropy"]].mean()
+        assert np.ptp(there.wrong) < 0.02 and np.ptp(there.entropy) < 0.03
+        assert there.step["both"] < min(there.step["right"], there.step["wrong"])
+        assert (there.step["right"] < there.step["wrong"]) == (modal < 0.55)  # right only leads at first and stalls later
 
 
 @given(st.sampled_from(["right", "wrong", "both"]), st.integers(0, 5))
@@ -102,8 +101,8 @@ def test_a_policy_stays_a_distribution(polarity, seed):
 
 def made_up(seeds=3) -> Runs:
     ends = {"cold/wrong": 0.6, "cold/both": 0.6, "zero/wrong": 0.2, "zero/both": 0.5}
-    rows = [{"experiment": "x", "arm": arm, "seed": s, "run": f"{arm}{s}", "scale": "tiny", "step": 10, "metric": "test/pass@1", "value": v}
-            for arm, v in ends.items() for s in range(seeds)]
+    shared = {"experiment": "x", "scale": "tiny", "step": 10, "metric": "test/pass@1"}
+    rows = [shared | {"arm": arm, "seed": s, "run": f"{arm}{s}", "value": v} for arm, v in ends.items() for s in range(seeds)]
     return Runs(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), arms=[])
 
 
