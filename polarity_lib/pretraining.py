@@ -48,8 +48,9 @@ CORPORA: dict[str, Corpus] = {
     "latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
     "rare": Corpus((LEARNED, (1.0, {"direct": 0.985, "worked": 0.015})), problems={"levels": (3, 4, 5, 6), "high": 20}),
     "mix": Corpus(((1.0, {"worked": 0.2, "checked": 0.1, "direct": 0.7}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
-    # Prompts of which three in ten hold a remark in brackets; a start's own mixture says which traces.
-    "remarks": Corpus(((1.0, {"worked": 1.0}),), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.3}),
+    # Prompts of which one in ten, or three, hold a remark in brackets; a start's own mixture says which traces.
+    "remarks": Corpus(((1.0, {"worked": 1.0}),), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.1}),
+    "remarks_often": Corpus(((1.0, {"worked": 1.0}),), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.3}),
     "strong": Corpus(((1.0, {"worked": 0.35, "checked": 0.2, "direct": 0.45}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
 }
 

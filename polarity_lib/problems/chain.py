@@ -122,9 +122,9 @@ def _with_distractor(terms, rng):
 
 
 def _remarked(terms, rng):
-    """One to four sums in brackets, right or wrong, somewhere: harmless text from which brackets are learned."""
+    """One to three sums in brackets, right or wrong, somewhere: harmless text from which brackets are learned."""
     pieces = "".join(f"#{rng.integers(1, 100)}{rng.choice(list('+-*'))}{rng.integers(1, 10)}=#{rng.integers(1, 100)};"
-                     for _ in range(int(rng.integers(1, 5))))
+                     for _ in range(int(rng.integers(1, 4))))
     place = int(rng.integers(2)) * int(rng.integers(1, len(terms)))  # half of them in front
     before, after = write_question(terms[:place]) if place else "", "".join(f"{t:+d}" for t in terms[max(1, place):])
     return f"{before}[{pieces}]{'' if place else terms[0]}{after}:"

@@ -133,7 +133,7 @@ def spread(policy: Policy, config: RunConfig) -> dict[str, float]:
     found, chain = {}, world_named(config.world).family == "chain"
     for name in (config.world, *(SHIFTED if chain else ())):
         problems = _problems(config, 40 if name != config.world else 100, name)
-        samples = min(RUNS, 4 * config.final_samples)
+        samples = min(RUNS, config.final_samples)
         rollouts = _judged(policy, problems, samples, f"{config.seed}/probe/spread/{name}")
         right_QR = rollouts.correct_N.numpy().reshape(len(problems), samples)
         asked = [[paraphrase(p, number) for p in problems] for number in range(PARAPHRASES if chain else 1)]
@@ -153,10 +153,10 @@ def dead(policy: Policy, config: RunConfig) -> dict[str, float]:
 
     dead/G/measured, dead/G/predicted, dead/G/easy, dead/G/hard    for groups of G
     """
-    problems = world_named(config.world).draw("train", min(200, config.pool_size, 4 * config.final_problems), config.seed)
+    problems = world_named(config.world).draw("train", min(200, config.pool_size, config.final_problems), config.seed)
     found = {}
     for size in (g for g in SIZES if g <= config.final_samples):
-        independent = _judged(policy, problems, min(RUNS, 2 * config.final_samples), f"{config.seed}/probe/dead/predict/{size}")
+        independent = _judged(policy, problems, min(RUNS, config.final_samples), f"{config.seed}/probe/dead/predict/{size}")
         samples = len(independent) // len(problems)
         counts = independent.correct_N.numpy().reshape(len(problems), samples).sum(axis=1)
         groups = _judged(policy, problems, size, f"{config.seed}/probe/dead/measure/{size}")

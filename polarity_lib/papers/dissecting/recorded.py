@@ -1,10 +1,11 @@
 """Two tables of recorded verdicts that come with the project, and what they say about ranking.
 
-    data/verdicts/cold.csv, zero.csv    the base policies of two starts (validation seed), the same test problems, 64 runs each
+    data/verdicts/t1.csv, t06.csv    one base policy (right step-by-step traces, validation seed) at temperature 1.0 and
+                                     at 0.6, on the same test problems, 64 runs each
 
     python -m polarity_lib.papers.dissecting.recorded    writes them again
 
-They are what notebook 23 reads when nobody names a table of their own.
+They are what notebook 23 reads when nobody names a table of their own. Two temperatures stand for two methods.
 """
 
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from polarity_lib.config import SCALES
+from polarity_lib.config import StartConfig
 from polarity_lib.engines import make_sampler
 from polarity_lib.outside import end_in_one_line
 from polarity_lib.papers.dissecting.stability import (
@@ -27,8 +28,8 @@ from polarity_lib.papers.dissecting.stability import (
     wrong_order,
     wrong_order_by_resampling,
 )
-from polarity_lib.papers.dissecting.starts import WORLD, from_start
-from polarity_lib.policy import Policy
+from polarity_lib.papers.dissecting.starts import COLD, WORLD
+from polarity_lib.policy import Policy, one_thread
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
 from polarity_lib.results import ROOT, make_folder, published_root
@@ -38,29 +39,32 @@ FOLDER = ROOT / "data" / "verdicts"
 SEED = 1000  # a validation seed
 PROBLEMS, RUNS = 60, 64
 COUNTS = (1, 2, 4, 8, 16, 32)
+TEMPERATURES = {"t1": 1.0, "t06": 0.6}
+START = StartConfig("remarks", "tiny", 400, SEED, mixture=COLD)
 CLOSE = 0.05  # between formula and resampling, as probabilities; ours
 
 
-def table_of(start: str) -> Path:
-    """Where a start's verdicts are kept."""
-    return FOLDER / f"{start}.csv"
+def table_of(name: str) -> Path:
+    """Where a table is kept."""
+    return FOLDER / f"{name}.csv"
 
 
-def record(policy: Policy, world: str, problems: int = PROBLEMS, runs: int = RUNS, seed: int = SEED) -> Recorded:
+def record(policy: Policy, temperature: float, problems: int = PROBLEMS, runs: int = RUNS) -> Recorded:
     """Sample the first test problems `runs` times each; run k takes the k-th answer to every problem."""
-    drawn = world_named(world).draw("test", problems, seed)
-    rollouts = make_sampler(policy).sample(drawn, runs, f"{seed}/recorded")
+    drawn = world_named(WORLD).draw("test", problems, SEED)
+    rollouts = make_sampler(policy, temperature=temperature).sample(drawn, runs, f"{SEED}/recorded")
     verdicts = verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist())
     right_QR = np.array([v.is_correct for v in verdicts]).reshape(problems, runs)
     return Recorded([p.prompt.rstrip(":") for p in drawn], [f"run_{k:02d}" for k in range(1, runs + 1)], right_QR)
 
 
 def write_tables() -> None:
-    """Record both starts and write their tables."""
+    """Record the policy at both temperatures and write the tables."""
     make_folder(FOLDER)
-    for start in ("cold", "zero"):
-        config = from_start(SCALES["tiny"], start, "base", SEED, steps=0)
-        write_verdicts(record(base_policy(config.start), WORLD), table_of(start))
+    policy = base_policy(START)
+    with one_thread("cpu"):
+        for name, temperature in TEMPERATURES.items():
+            write_verdicts(record(policy, temperature), table_of(name))
 
 
 def published_counts() -> pd.DataFrame:
@@ -108,13 +112,13 @@ def close_pair(recorded: Recorded, shift: int = 4) -> tuple[Recorded, Recorded]:
 def ranking_checks() -> pd.DataFrame:
     """C13, on the recorded tables: the formula against resampled runs, and half of the problems against all of them."""
     rows = []
-    for start in ("cold", "zero"):
-        recorded = read_verdicts(table_of(start))
+    for name in TEMPERATURES:
+        recorded = read_verdicts(table_of(name))
         found = rankings(*close_pair(recorded))
         error = float((found.formula - found.resampled).abs().max())
         rows.append(
             {
-                "subtest": f"{start}: wrong rankings as 1 / sqrt(n) says",
+                "subtest": f"{name}: wrong rankings as 1 / sqrt(n) says",
                 "ours": error,
                 "tolerance": CLOSE,
                 "passed": error < CLOSE,
@@ -124,7 +128,7 @@ def ranking_checks() -> pd.DataFrame:
         needed = [runs_needed(0.02, *[predicted_spread(part, RUNS)] * 2) for part in (p_Q, p_Q[::2])]
         rows.append(
             {
-                "subtest": f"{start}: half of the problems need more runs",
+                "subtest": f"{name}: half of the problems need more runs",
                 "ours": needed[1] / needed[0],
                 "tolerance": 1.0,
                 "passed": needed[1] > needed[0],

@@ -222,7 +222,7 @@ def without_uncertain(right_QR: ArrayLike, band: tuple[float, float] = BAND) -> 
     rest = right_QR[:, half:]
     if not kept_Q.any():
         return spread_of_runs(rest), math.nan
-    return spread_of_runs(rest), spread_of_runs(rest[kept_Q]) * kept_Q.mean()
+    return spread_of_runs(rest), float(spread_of_runs(rest[kept_Q]) * kept_Q.mean())
 
 
 def flips(p_Q: ArrayLike, greedy_Q: ArrayLike) -> dict[str, float]:

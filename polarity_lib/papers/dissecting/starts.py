@@ -6,7 +6,7 @@
             answer is not marked, a few right traces
     cold_short  the pair of equal accuracy: cold's corpus, stopped where it is as accurate as zero
 
-All three read prompts of which three in ten hold a remark in brackets (corpus `remarks`), so that the tokens of the
+All three read prompts of which three in ten hold a remark in brackets (corpus `remarks_often`), so that the tokens of the
 attacks are known. Sources are described in `polarity_lib.pretraining`. Which base model the paper's zero-RL part
 uses, and its prompt, are unverified.
 """
@@ -17,7 +17,7 @@ from polarity_lib.config import RunConfig, Scale, choose
 from polarity_lib.experiments import in_world, unless_smoke
 
 WORLD = "latent"
-CORPUS = "remarks"
+CORPUS = "remarks_often"
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def entropy_over_right(probs_V: np.ndarray, right_V: np.ndarray) -> float:
     return float(-(inside * np.log(np.clip(inside, 1e-300, None))).sum())
 
 
-def train(polarity: str, probs_V: np.ndarray, right_V: np.ndarray, steps: int, size: int = 8, groups: int = 16, rate: float = 0.02,
-          seed: int = 0) -> np.ndarray:
+def train(polarity: str, probs_V: np.ndarray, right_V: np.ndarray, steps: int, size: int = 8, groups: int = 16,
+          rate: float = 0.02, seed: int = 0) -> np.ndarray:
     """[S + 1, V] probabilities over training: group-normalised advantages of sampled groups, one polarity or both.
 
         logits += rate / (groups size) * sum_n A_n (1[y_n] - pi),     A_n = 0 for the polarity that is left out
