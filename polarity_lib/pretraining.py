@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from polarity_lib.config import StartConfig, choose, derive_seed
+from polarity_lib.config import ConfigError, StartConfig, choose, derive_seed
 from polarity_lib.policy import Policy, build_policy, hidden_states, one_thread, pack
 from polarity_lib.problems import chain, countdown
 from polarity_lib.results import Damaged, RunFolder, clear_storage_errors, load_tensors, runs_root, save_tensors, say
@@ -62,6 +62,27 @@ def write_texts(start: StartConfig, step: int, rng: np.random.Generator) -> list
     phase = next(i for i, (end, _) in enumerate(corpus.phases) if step / start.steps < end)
     sources = dict(start.mixture) if start.mixture and phase == last else corpus.phases[phase][1]
     return corpus.write(start.batch, rng, **({"styles": sources} if sources else {}), **corpus.problems)
+
+
+def told_mixture(mixture: tuple) -> str:
+    """A mixture as a command line takes it: worked=0.75,checked=0.25."""
+    return ",".join(f"{source}={weight!r}" for source, weight in mixture)
+
+
+def read_mixture(text: str) -> tuple:
+    """A mixture from a command line.
+
+    Raises:
+        ConfigError: not name=weight, or a weight that is no number above zero.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    try:
+        mixture = tuple((source.strip(), float(weight)) for source, _, weight in pairs)
+    except ValueError:
+        mixture = ()
+    if len(mixture) != len(pairs) or not all(weight > 0 for _, weight in mixture):
+        raise ConfigError(f"A mixture is written worked=0.75,checked=0.25 with weights above zero, not {text!r}.")
+    return mixture
 
 
 def _pack_texts(policy: Policy, pairs: list[tuple[str, str]]):

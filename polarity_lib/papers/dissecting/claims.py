@@ -327,7 +327,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C3",
         "Wrong answers improve robustness.",
-        "dissect_polarity",
+        "dissect_attacks",
         "21",
         "21_attacks",
         (
@@ -437,7 +437,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C7",
         "More than half of the groups teach nothing.",
-        "dissect_polarity",
+        "dissect_dead_groups",
         "22",
         "22_dead_groups",
         (
@@ -486,7 +486,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C10",
         "Scores change from run to run in every policy and set.",
-        "dissect_polarity",
+        "dissect_spread",
         "23",
         "23_spread",
         (Subtest("range over 64 runs above 2 points everywhere", "range", "", _unstable),),
@@ -496,7 +496,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C11",
         "Uncertain problems cause it.",
-        "dissect_polarity",
+        "dissect_spread",
         "23",
         "23_uncertain",
         (
@@ -521,7 +521,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C12",
         "Greedy decoding is consistent and distorts.",
-        "dissect_polarity",
+        "dissect_spread",
         "23",
         "23_greedy",
         (

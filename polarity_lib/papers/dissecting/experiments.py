@@ -212,6 +212,10 @@ EXPERIMENTS = {
     "dissect_rates": Experiment(rates, 3, "20", preview=False),
     "dissect_schedules": Experiment(schedules, 3, "20", preview=False),
     "dissect_many_ways": Experiment(many_ways, 3, "20", preview=False),
+    # The same runs as dissect_polarity, for the notebooks that read other measurements of them.
+    "dissect_attacks": Experiment(polarity, 8, "21"),
+    "dissect_dead_groups": Experiment(polarity, 8, "22"),
+    "dissect_spread": Experiment(polarity, 8, "23", preview=False),
     "dissect_short_answers": Experiment(short_answers, 8, "22"),
     "dissect_short_answers_ablated": Experiment(short_answers_ablated, 3, "22", preview=False),
     "dissect_injection": Experiment(injection, 3, "22", preview=False),
