@@ -393,7 +393,7 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
 
 def extras_for(run: Run, rollouts: Rollouts) -> dict:
     """What the method's advantage or loss asked for (`needs`) or its `collect` brought, and nothing else."""
-    extras = {name: rollouts.extras[name] for name in brought(run.method)}
+    extras = {name: rollouts.extras.get(name, torch.zeros(len(rollouts))) for name in brought(run.method)}
     everything = torch.ones(len(rollouts), dtype=torch.bool)
     if not run.critic and run.reference is None:
         return extras

@@ -156,7 +156,9 @@ def _shorter(runs: Runs) -> Finding:
 def hard_accuracy(runs: Runs, size: str, arm: str, split: str = "test") -> pd.Series:
     """Per seed, accuracy in per cent on the problems that the base of that size solves at most one time in eight."""
     rows = runs.problems[(runs.problems["set"] == split) & runs.problems["arm"].isin([f"{size}/base", f"{size}/{arm}"])]
-    wide = rows.assign(share=rows.correct / rows.samples).pivot(index=["seed", "problem"], columns="arm", values="share").dropna()
+    place = rows.groupby(["seed", "arm"]).cumcount()  # the same problems in the same order
+    rows = rows.assign(share=rows.correct / rows.samples, place=place)
+    wide = rows.pivot(index=["seed", "place"], columns="arm", values="share").dropna()
     hard = wide[wide[f"{size}/base"] <= HARD]
     return 100 * hard[f"{size}/{arm}"].groupby("seed").mean()
 
