@@ -65,6 +65,8 @@ def build_parser() -> Parser:
     start.add_argument("size")
     start.add_argument("steps", type=whole_number)
     start.add_argument("seed", type=int)
+    start.add_argument("--mixture", default="", help="sources of the last phase: name=weight, separated by commas")
+    start.add_argument("--batch", type=whole_number, default=192, help="texts per step")
 
     tune = commands.add_parser("tune", help="choose a method's learning rate in a world, on validation seeds", allow_abbrev=False)
     tune.add_argument("world")
@@ -108,12 +110,13 @@ def command_base_policy(args) -> None:
 
     from polarity_lib.config import StartConfig, choose
     from polarity_lib.policy import SIZES
-    from polarity_lib.pretraining import CORPORA, base_policy
+    from polarity_lib.pretraining import CORPORA, base_policy, read_mixture
 
     choose("corpus", args.corpus, CORPORA)
     choose("policy size", args.size, SIZES)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    base_policy(StartConfig(args.corpus, args.size, args.steps, args.seed), device)
+    start = StartConfig(args.corpus, args.size, args.steps, args.seed, batch=args.batch, mixture=read_mixture(args.mixture))
+    base_policy(start, device)
 
 
 def command_tune(args) -> None:

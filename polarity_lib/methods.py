@@ -101,6 +101,36 @@ class Method:
             choose(f"need of method {self.name}", need, NEEDS)
 
 
+@dataclass(frozen=True)
+class Schedule(Method):
+    """One method after another: at(progress) is the one in force. The other parts are those of the first."""
+
+    at: Callable[[Progress], Method] | None = None
+
+
+def scheduled(name: str, source: str, first: Method, at: Callable[[Progress], Method], needs=frozenset()) -> Schedule:
+    """A schedule that begins with `first`; `needs`: of all its methods."""
+    parts = {f.name: getattr(first, f.name) for f in dataclasses.fields(first)}
+    return Schedule(**parts | {"name": name, "source": source, "at": at, "needs": first.needs | needs})
+
+
+def in_force(method: Method, progress: Progress) -> Method:
+    """The method of a step."""
+    return method.at(progress) if isinstance(method, Schedule) else method
+
+
+@dataclass(frozen=True)
+class Bringing(Method):
+    """A method whose own `collect` leaves numbers in `extras`, [N] each, for its loss and for the log; `brings`: their names."""
+
+    brings: frozenset = frozenset()
+
+
+def brought(method: Method) -> frozenset:
+    """Names of the extras that a method's `collect` leaves."""
+    return method.brings if isinstance(method, Bringing) else frozenset()
+
+
 def per_rollout(function: Callable, grouped: bool = True, **options) -> Callable:
     """An advantage that is one number per rollout, spread over its tokens."""
 

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from polarity_lib.config import choose
+from polarity_lib.problems.base import CONTEXT
 
 ALPHABET = "0123456789+-*()=;#:>[]? "
 PAD, EOS = "<pad>", "<eos>"
@@ -31,9 +32,10 @@ PAD, EOS = "<pad>", "<eos>"
 SIZES = {
     "smoke": (64, 2, 2, 192),  # 0.1 M parameters
     "tiny": (128, 3, 4, 384),  # 0.6 M
+    "middle": (192, 4, 6, 576),  # 1.8 M
     "small": (384, 8, 6, 1152),  # 15 M
 }
-MAX_POSITIONS = 512
+MAX_POSITIONS = CONTEXT
 
 
 @dataclass

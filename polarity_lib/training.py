@@ -11,7 +11,7 @@ import copy
 import functools
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from polarity_lib.critic import Critic
 from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
-from polarity_lib.methods import Method, Progress, method_named, rows_kept
+from polarity_lib.methods import Method, Progress, brought, in_force, method_named, rows_kept
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.offline import Answers, drawn_anew, stored_answers
 from polarity_lib.policy import Packed, Policy, hidden_states, one_thread, pack, token_distributions, token_logprobs
@@ -252,7 +252,9 @@ def begin_round(run: Run, folder: RunFolder) -> None:
 
 def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     """One batch: sample, judge, reinforce. Returns the step's metrics."""
-    config, method = run.config, run.method
+    config, progress = run.config, Progress(run.step, run.config.steps, run.config.minibatches)
+    run = replace(run, method=in_force(run.method, progress))
+    method = run.method
     clock = {"start": time.monotonic()}
     sampler = run.answers or make_sampler(run.policy, temperature=config.temperature)
     label = f"{stream_of(config)}/train/{run.step}"
@@ -265,12 +267,13 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     clock["judged"] = time.monotonic()
     judged = judged.but(extras=judged.extras | extras_for(run, judged))
-    advantages_NT = method.advantage(judged, rewards_N, Progress(run.step, config.steps, config.minibatches))
+    advantages_NT = method.advantage(judged, rewards_N, progress)
     advantages_NT = advantages_NT * keep_N[:, None]
 
     metrics = diagnostics.describe_rollouts(rollouts)
     metrics["train/paid"] = float(judged.correct_N.float().mean())  # what the training's own verifier calls right
     metrics |= diagnostics.describe_advantages(advantages_NT, rollouts.mask_NT, rollouts.correct_N)
+    metrics |= {f"brought/{name}": float(rollouts.extras[name].float().mean()) for name in sorted(brought(method))}
     metrics |= update(run, judged, advantages_NT, keep_N, update_size)
     if run.critic:
         where = rollouts.mask_NT.bool()
@@ -381,7 +384,7 @@ def loss_of(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, c
     if "old_logprobs" in rollouts.extras:
         old_NT = rollouts.extras["old_logprobs"][rows].to(device)
     advantages = advantages_NT[rows].to(device)
-    extras = {k: v[rows].to(device) for k, v in rollouts.extras.items() if k in run.method.needs}
+    extras = {k: v[rows].to(device) for k, v in rollouts.extras.items() if k in run.method.needs | brought(run.method)}
     if "entropies" in run.method.needs:
         extras["entropies"] = entropies_NT
     stored = {"sampled_logprobs": rollouts.logprobs_NT, "groups": rollouts.group_N, "tokens": rollouts.tokens_NT}
@@ -418,8 +421,9 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
 
 
 def extras_for(run: Run, rollouts: Rollouts) -> dict:
-    """What the method's advantage or loss asked for (`needs`), and nothing else."""
-    extras, everything = {}, torch.ones(len(rollouts), dtype=torch.bool)
+    """What the method's advantage or loss asked for (`needs`) or its `collect` brought, and nothing else."""
+    extras = {name: rollouts.extras.get(name, torch.zeros(len(rollouts))) for name in brought(run.method)}
+    everything = torch.ones(len(rollouts), dtype=torch.bool)
     if not run.critic and run.reference is None:
         return extras
     with torch.no_grad():
@@ -508,12 +512,14 @@ def nothing_right(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
 
 
 def readable(step: int, rollouts: Rollouts, advantages_NT: Tensor) -> list[dict]:
-    """A few rollouts of every verdict, as text with their advantage."""
-    seen: dict[str, int] = {}
+    """A few rollouts of every verdict, and of every kind that a method's `collect` marked, as text with their advantage."""
+    seen: dict[tuple, int] = {}
+    marks = [rollouts.extras[name].tolist() for name in sorted(rollouts.extras)]
     rows = []
     for i, (problem, text, verdict) in enumerate(zip(rollouts.problems, rollouts.texts, rollouts.verdicts)):
-        seen[verdict.label] = seen.get(verdict.label, 0) + 1
-        if seen[verdict.label] <= READABLE:
+        kind = (verdict.label, *(mark[i] for mark in marks))
+        seen[kind] = seen.get(kind, 0) + 1
+        if seen[kind] <= READABLE:
             rows.append({"step": step, "prompt": problem.prompt, "response": text, "label": verdict.label,
                          "reason": verdict.reason, "tokens": int(rollouts.mask_NT[i].sum()),
                          "advantage": float(advantages_NT[i, 0])})

@@ -10,7 +10,7 @@ import torch
 from polarity_lib import pretraining
 from polarity_lib.config import ConfigError, StartConfig
 from polarity_lib.policy import build_policy
-from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, base_policy, write_texts
+from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, base_policy, read_mixture, told_mixture, write_texts
 from polarity_lib.problems import WORLDS
 from polarity_lib.problems.chain import read_question
 from polarity_lib.results import RunFolder
@@ -95,6 +95,15 @@ def test_a_phase_ends_where_it_says(monkeypatch):
     start = StartConfig("chain_latent", "smoke", steps=1000, seed=0, batch=4)
     at = [write_texts(start, step, None) for step in (0, round(1000 * end) - 1, round(1000 * end), 999)]
     assert at == [(4, first), (4, first), (4, last), (4, last)]
+
+
+def test_a_mixture_is_written_and_read():
+    mixture = (("worked", 0.75), ("checked", 0.1 + 0.2))
+    assert told_mixture(mixture[:1]) == "worked=0.75" and read_mixture("") == ()
+    assert read_mixture(told_mixture(mixture)) == mixture
+    for text in ("worked", "worked=much", "worked=0", "worked=0.5,checked=-1"):
+        with pytest.raises(ConfigError, match="weights above zero"):
+            read_mixture(text)
 
 
 def test_the_mixture_is_a_dial_of_the_last_phase():
