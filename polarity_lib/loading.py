@@ -7,6 +7,8 @@ give the same numbers. Several answers are packed behind one prompt only where t
 Weights are read from safetensors alone, and no code that lies beside a checkpoint is run.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,10 +25,11 @@ ALLOWED_HALF = 0.25
 
 
 def load_policy(name_or_folder: str, device: str = "cpu", dtype=torch.float32, lora_rank: int = 0,
-                attention: str | None = None) -> Policy:
+                attention: str | None = None, lora_modules: str | list[str] = "all-linear") -> Policy:
     """A causal language model with its tokenizer; a LoRA adapter on top if a rank is given.
 
     Args:
+        lora_modules: names of the layers that get an adapter, as in `["q_proj", "v_proj"]`; all linear ones but the head.
         attention: "sdpa", "eager"; None takes what transformers prefers, and eager where a family caps its attention's
             scores (Gemma 2), which sdpa leaves out.
 
@@ -47,12 +50,49 @@ def load_policy(name_or_folder: str, device: str = "cpu", dtype=torch.float32, l
         model.set_attn_implementation("eager")
     model = model.to(device)
     if lora_rank:
-        from peft import LoraConfig, get_peft_model
-
-        model = get_peft_model(
-            model, LoraConfig(r=lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
-        )
+        model = with_adapter(model, lora_rank, lora_modules, name_or_folder)
     return admit(Policy(model.eval(), tokenizer), name_or_folder)
+
+
+def with_adapter(model, rank: int, modules: str | list[str], name: str):
+    """The model under a fresh LoRA adapter, which alone is trained.
+
+    Raises:
+        ConfigError: no such layers.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    try:
+        return get_peft_model(model, LoraConfig(r=rank, target_modules=modules, task_type="CAUSAL_LM"))
+    except ValueError as error:
+        raise ConfigError(f"{name}: no adapter can be put on {modules}: {first_line(error)}") from error
+
+
+def save_merged(policy: Policy, folder: str | Path, method: str = "") -> None:
+    """Write the model with its adapter added into the weights, as `from_pretrained` of transformers reads it, and a card.
+
+    The policy itself stays as it is: the adapter is added for writing and taken out again, so nothing is held twice.
+
+    Args:
+        method: the method that trained it, for the card.
+    """
+    folder, model = Path(folder), policy.model
+    if hasattr(model, "peft_config"):
+        model.merge_adapter()
+        try:
+            prefix, inner = "base_model.model.", {}
+            for name, tensor in model.state_dict().items():
+                if "lora_" not in name:
+                    inner[name.removeprefix(prefix).replace(".base_layer", "")] = tensor
+            plain_model(model).save_pretrained(folder, state_dict=inner)
+        finally:
+            model.unmerge_adapter()
+    else:
+        model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+    trained = f" with the method `{method}`" if method else ""
+    card = f"---\ntags: [reinforcement-learning]\n---\n\n# A policy trained{trained} by polarity_lib\n"
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def first_line(error: BaseException) -> str:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from families import FAMILIES, tiny_of
 from tokenizers.processors import TemplateProcessing
-from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
+from transformers import AutoModelForCausalLM, GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from polarity_lib.config import ConfigError
 from polarity_lib.engines import FastSampler, ModelSampler, make_sampler
-from polarity_lib.loading import admit, load_policy, packing_gap, check_texts
+from polarity_lib.loading import admit, check_texts, load_policy, packing_gap, save_merged
 from polarity_lib.policy import Policy, build_policy, build_tokenizer, one_row_each, pack, token_distributions, token_logprobs
 from polarity_lib.problems import world_named
 from polarity_lib.training import pack_rows
@@ -41,7 +41,8 @@ def laid_out(policy, bundles):
 # ---------------------------------------------------------------- a dozen families
 
 
-EVERY = [(family, attention) for family in FAMILIES for attention in ("sdpa", "eager") if (family, attention) != ("bloom", "sdpa")]
+EVERY = [(family, attention) for family in FAMILIES for attention in ("sdpa", "eager")
+         if (family, attention) != ("bloom", "sdpa")]  # which transformers does not offer
 
 
 @pytest.mark.parametrize(("family", "attention"), EVERY)
@@ -175,6 +176,40 @@ def test_a_tokenizer_without_padding_gets_some(policy):
     assert admit(policy, "no pad").tokenizer.pad_token_id == policy.tokenizer.eos_token_id
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_a_merged_adapter_is_read_by_transformers(family, tmp_path):
+    pytest.importorskip("peft")
+    tiny_of(family, "eager").save(tmp_path / "base")
+    policy = load_policy(str(tmp_path / "base"), lora_rank=4, attention="eager")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, p in policy.model.named_parameters():
+            if "lora_B" in name:
+                p.normal_(std=0.2)
+    ids = torch.tensor([policy.encode("123>6:1+2+3")])
+    with torch.no_grad():
+        adapted = policy.model(ids).logits
+        with policy.model.disable_adapter():
+            assert (policy.model(ids).logits - adapted).abs().max() > 0.05
+    save_merged(policy, tmp_path / "merged", method="nsr")
+    with torch.no_grad():
+        assert torch.allclose(policy.model(ids).logits, adapted, atol=1e-4)  # taken out of the weights again
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", attn_implementation="eager")
+        assert torch.allclose(merged(ids).logits, adapted, atol=1e-4)
+    assert "`nsr`" in (tmp_path / "merged" / "README.md").read_text()
+    assert load_policy(str(tmp_path / "merged")).packs == policy.packs
+
+
+def test_adapters_go_where_they_are_wanted(policy, tmp_path):
+    pytest.importorskip("peft")
+    policy.save(tmp_path)
+    adapted = load_policy(str(tmp_path), lora_rank=2, lora_modules=["q_proj", "v_proj"])
+    trained = [name for name, p in adapted.model.named_parameters() if p.requires_grad]
+    assert trained and all("q_proj.lora" in name or "v_proj.lora" in name for name in trained)
+    assert "no adapter can be put on" in refused(
+        lambda: load_policy(str(tmp_path), lora_rank=2, lora_modules=["qq_proj"]))
+
+
 # ---------------------------------------------------------------- refused in one line
 
 
@@ -219,7 +254,8 @@ def test_a_tokenizer_of_another_model_is_refused():
 
 
 def test_an_encoder_with_a_decoder_is_refused(tmp_path):
-    T5ForConditionalGeneration(T5Config(vocab_size=26, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(tmp_path)
+    config = T5Config(vocab_size=26, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path)
     build_tokenizer().save_pretrained(tmp_path)
     assert "no causal language model can be read there" in refused(load_policy, str(tmp_path))
 

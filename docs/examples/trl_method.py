@@ -7,6 +7,7 @@ MODEL is a hub name or a folder, METHOD a name such as nsr, a3po or lens.
 
 import sys
 
+import torch
 from datasets import Dataset
 from transformers import AutoTokenizer
 from trl import GRPOConfig
@@ -25,7 +26,8 @@ trainer = MethodTrainer(
     train_dataset=questions,
     args=GRPOConfig(
         output_dir=output, max_steps=int(steps), per_device_train_batch_size=8, num_generations=8,
-        gradient_accumulation_steps=2, max_completion_length=64, learning_rate=1e-6, report_to=[]),
+        gradient_accumulation_steps=2, max_completion_length=64, learning_rate=1e-6, report_to=[],
+        bf16=torch.cuda.is_available(), use_cpu=not torch.cuda.is_available()),
 )
 trainer.train()
 trainer.save_model(output)

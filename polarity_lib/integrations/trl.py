@@ -35,7 +35,9 @@ def check_settings(args: GRPOConfig, name: str) -> None:
     """
     defaults = {field.name: field.default for field in dataclasses.fields(GRPOConfig)}
     for setting in DECIDED:
-        if getattr(args, setting, None) != defaults.get(setting) and not (setting == "epsilon_high" and args.epsilon_high is None):
+        # Where nothing was given, TRL puts the lower bound in place of the upper one.
+        default = args.epsilon if setting == "epsilon_high" else defaults.get(setting)
+        if getattr(args, setting, None) != default and getattr(args, setting, None) is not None:
             raise ConfigError(f"{setting} is decided by the method {name!r}; leave it out of GRPOConfig, "
                               "and give the method's own options instead.")
     if args.steps_per_generation % args.gradient_accumulation_steps:

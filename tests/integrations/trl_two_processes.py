@@ -1,6 +1,6 @@
-"""One training run on given answers, by however many processes `accelerate launch` starts; writes the weights.
+"""One training run on given answers, by however many processes are started; writes the weights.
 
-    accelerate launch --cpu --num_processes 2 trl_two_processes.py OUT.pt FOLDER
+    ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 trl_two_processes.py OUT.pt FOLDER
 """
 
 import os
@@ -34,7 +34,8 @@ def main(out: str, folder: str) -> None:
         start = torch.cat([p.detach().flatten() for p in policy.model.parameters()])
         # Eight groups of four, on one process or on two.
         rows = 32 // int(os.environ.get("WORLD_SIZE", 1))
-        trainer = Given(method=name, model=policy.model, reward_funcs=luck, train_dataset=dataset(), processing_class=policy.tokenizer,
+        trainer = Given(method=name, model=policy.model, reward_funcs=luck, train_dataset=dataset(),
+                        processing_class=policy.tokenizer,
                         args=config_in(folder, per_device_train_batch_size=rows, gradient_accumulation_steps=1, max_steps=4,
                                        model_init_kwargs=None))
         trainer.train()
