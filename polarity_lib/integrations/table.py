@@ -1,10 +1,12 @@
 """Which method runs where: our own loop, TRL, verl; and why not elsewhere. Written from the records, not by hand."""
 
 import pandas as pd
+import torch
 
 from polarity_lib.config import ConfigError
 from polarity_lib.integrations.shared import has_option, obstacle, obstacle_in_verl
-from polarity_lib.methods import Method, collect_fixed, method_named
+from polarity_lib.methods import Method, collect_fixed, keep_all, method_named
+from polarity_lib.objectives import BatchCounts
 from polarity_lib.registry import METHODS, paper_of
 
 HEAD = """# Which method runs where
@@ -39,17 +41,13 @@ def remarks(method: Method, engine: str) -> list[str]:
         found.append("ranks the tokens of each device's micro-batch by themselves")
     if engine == "trl" and "old_distributions" in method.needs:
         found.append("keeps whole distributions, so small vocabularies or batches only")
-    if engine == "verl" and counts_kept_rows(method):
+    if engine == "verl" and method.keep is not keep_all and counts_kept_rows(method):
         found.append("kept rows are counted over the batch of rollouts, not over each mini-batch")
     return found
 
 
 def counts_kept_rows(method: Method) -> bool:
     """Whether a method's denominator depends on how many rows it keeps."""
-    import torch
-
-    from polarity_lib.objectives import BatchCounts
-
     ones_NT = torch.ones(2, 3)
     all_kept, half = (method.aggregate(ones_NT, ones_NT, BatchCounts(12, 4, *kept, 8)) for kept in ((12, 4), (6, 1)))
     return bool(all_kept != half)

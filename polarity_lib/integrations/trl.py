@@ -12,6 +12,7 @@ Right, for a method, is a row whose rewards add up to more than `right_above`.
 import dataclasses
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
@@ -49,7 +50,7 @@ class MethodTrainer(GRPOTrainer):
     """GRPOTrainer whose advantage, kept rows and loss are those of a method.
 
     Args:
-        method: its name; see `python -m polarity_lib methods`.
+        method: its name; docs/methods_where.md lists those that can run here.
         options: of the method.
         right_above: a row is right if its rewards add up to more than this.
 
@@ -118,8 +119,6 @@ class MethodTrainer(GRPOTrainer):
         def gathered(x, pad=0):
             return self.accelerator.gather(self.accelerator.pad_across_processes(x.contiguous(), dim=1, pad_index=pad))
 
-        from accelerate.utils import gather_object
-
         group_size = self.num_generations if self.model.training else self.num_generations_eval
         tokens_NT = gathered(output["completion_ids"], self._tokenizer.pad_token_id)
         paid_N = (self._paid * self.reward_weights.to(self._paid.device)).nansum(1)
@@ -141,10 +140,11 @@ class MethodTrainer(GRPOTrainer):
         found["signal/unscored"] = float(self._paid.isnan().all(1).float().mean())
         for name, value in found.items():
             self._metrics[mode][name].append(value)
-        for _ in range(len(rollouts)):  # TRL wrote its own
-            self._logs["advantages"].pop()
+        logged = self._logs["advantages"]
+        for _ in range(min(len(rollouts), len(logged))):  # TRL wrote its own
+            logged.pop()
         length_N = rollouts.mask_NT.sum(1).clamp(min=1)
-        self._logs["advantages"].extend(((advantages_NT * rollouts.mask_NT).sum(1) / length_N).tolist())
+        logged.extend(((advantages_NT * rollouts.mask_NT).sum(1) / length_N).tolist())
 
     def _prepare_inputs(self, generation_batch):
         inputs = super()._prepare_inputs(generation_batch)

@@ -413,6 +413,13 @@ def agreement(batch: Batch, methods: str | Sequence[str] = "all", gradient: Call
     return pd.DataFrame((stacked @ stacked.T).numpy(), index=list(vectors), columns=list(vectors)).clip(-1, 1)
 
 
+def pairs(cosines: pd.DataFrame) -> pd.Series:
+    """Each pair of methods once, the furthest apart first."""
+    once = np.triu(np.ones(cosines.shape, dtype=bool), 1)
+    found = {f"{cosines.index[i]} and {cosines.columns[j]}": cosines.iat[i, j] for i, j in zip(*once.nonzero())}
+    return pd.Series(found, dtype=float).sort_values(kind="stable")
+
+
 def rescored(batch: Batch, policy) -> Batch:
     """The batch in a model's own tokens, with its log-probabilities and entropies, so that every method can be shown."""
     from polarity_lib.policy import token_logprobs
@@ -518,7 +525,6 @@ def plot_effects(effects: pd.DataFrame):
     left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8)
     right.barh(effects.index, effects["rows used"], color="0.6")
     right.set(xlim=(0, 1), xlabel="rollouts used")
-    fig.tight_layout()
     return fig
 
 
@@ -539,10 +545,9 @@ def report(path: str, mapping: str = "", methods: str = "all", right_above: floa
     parts = [f"read as: {columns.told()}", f"step {batch.step}, of {len(batches)} logged", describe(batch).to_string(),
              effects(batch, methods).round(3).to_string(na_rep="–")]
     cosines = agreement(batch, methods, gradient)
-    pairs = cosines.where(np.triu(np.ones(cosines.shape, dtype=bool), 1)).stack()
     what = "gradients" if model else "token weights"
-    if len(pairs):
-        parts.append(f"cosines of {what}, the furthest apart:\n{pairs.sort_values().head(5).round(3).to_string()}")
+    if len(cosines) > 1:
+        parts.append(f"cosines of {what}, the furthest apart:\n{pairs(cosines).head(5).round(3).to_string()}")
     if check:
         judged = recheck(table, columns, right_above)
         differ = judged[judged.differ]

@@ -75,6 +75,7 @@ def test_cosines_by_hand():
     # REINFORCE is both with all weights alike: two tokens of eight up, six down.
     assert cosines.loc["psr", "reinforce"] == pytest.approx((2 / 8) ** 0.5)
     assert cosines.loc["nsr", "reinforce"] == pytest.approx((6 / 8) ** 0.5)
+    assert own.pairs(cosines).index.tolist() == ["psr and nsr", "psr and reinforce", "nsr and reinforce"]
 
 
 def test_every_method_has_its_row():
