@@ -79,7 +79,7 @@ test: env  ## run the tests, every notebook at scale smoke included
 VERL_VENV := $(VENV)-verl
 
 test-verl: $(VERL_VENV)/.installed  ## run the tests of our methods in verl, in an environment of their own
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(VERL_VENV)/bin/python -m pytest -m verl tests/integrations $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(VERL_VENV)/bin/python -m pytest -m verl tests/integrations/test_verl.py $(PYTEST_ARGS)
 
 $(VERL_VENV)/.installed: constraints-verl.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; name one with PYTHON=/path/to/python3"; exit 1; }
