@@ -27,7 +27,7 @@ from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
 from polarity_lib.methods import Method, Progress, brought, in_force, method_named, rows_kept
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.offline import Answers, drawn_anew, stored_answers
-from polarity_lib.policy import Packed, Policy, hidden_states, one_thread, pack, token_distributions, token_logprobs
+from polarity_lib.policy import Packed, Policy, hidden_states, one_row_each, one_thread, pack, token_distributions, token_logprobs
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.provenance import provenance
@@ -342,8 +342,8 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
 
 def forward(run: Run, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, Tensor]:
     """[N, T] log-probability of each sampled token of some rows, and the entropy there."""
-    logprobs_NT, entropies_NT, _ = token_logprobs(
-        run.policy.model, pack_rows(rollouts, rows), rollouts.mask_NT[rows].to(run.policy.device), run.config.temperature)
+    packed, mask_NT = pack_rows(rollouts, rows, run.policy.packs), rollouts.mask_NT[rows].to(run.policy.device)
+    logprobs_NT, entropies_NT, _ = token_logprobs(run.policy.model, packed, mask_NT, run.config.temperature)
     if not torch.isfinite(logprobs_NT).all():
         raise Diverged("log-probability of a sampled token", run)
     return logprobs_NT, entropies_NT
@@ -408,7 +408,7 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
     mask_NT = rollouts.mask_NT[rows].to(run.policy.device)
     with torch.no_grad():
         logprobs_NT, _, hidden_MC = token_logprobs(
-            run.policy.model, pack_rows(rollouts, rows), mask_NT, run.config.temperature)
+            run.policy.model, pack_rows(rollouts, rows, run.policy.packs), mask_NT, run.config.temperature)
         found["old_logprobs"][rows] = logprobs_NT.cpu()
         if wants_distributions:
             logs_MV = token_distributions(run.policy.model, hidden_MC, run.config.temperature).cpu()
@@ -427,7 +427,7 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
     if not run.critic and run.reference is None:
         return extras
     with torch.no_grad():
-        packed = pack_rows(rollouts, everything)
+        packed = pack_rows(rollouts, everything, run.policy.packs)
         mask_NT = rollouts.mask_NT.to(run.policy.device)
         if run.critic:
             hidden_MC = hidden_states(run.policy.model, packed)
@@ -441,8 +441,8 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
     return extras
 
 
-def pack_rows(rollouts: Rollouts, rows: Tensor) -> Packed:
-    """Chosen rows as bundles: each prompt once, followed by its chosen answers."""
+def pack_rows(rollouts: Rollouts, rows: Tensor, packs: bool = True) -> Packed:
+    """Chosen rows as bundles: each prompt once, followed by its chosen answers. For a model that does not pack, a row each."""
     lengths = rollouts.mask_NT.sum(1).long().tolist()
     groups = rollouts.group_N.tolist()
     bundles, last = [], None
@@ -451,7 +451,7 @@ def pack_rows(rollouts: Rollouts, rows: Tensor) -> Packed:
             bundles.append((rollouts.prompt_ids[row], []))
             last = groups[row]
         bundles[-1][1].append(rollouts.tokens_NT[row, : lengths[row]].tolist())
-    return pack([part for bundle in bundles for part in split_bundle(*bundle)])
+    return pack([part for bundle in bundles for part in split_bundle(*bundle)]) if packs else one_row_each(bundles)
 
 
 def split_bundle(prompt: list[int], answers: list[list[int]]) -> list[tuple[list[int], list[list[int]]]]:
