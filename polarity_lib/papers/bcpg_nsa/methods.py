@@ -130,7 +130,7 @@ def reinforce_offline() -> Method:
     """+1 and -1 by verdict on stored answers, unbounded below: what a constraint is for."""
     return Method("reinforce_offline", "ours", advantage=per_rollout(adv.signed_constant, grouped=False),
                   token_loss=lambda logp, old, A, mask, extras: obj.policy_gradient(logp, old, A, mask),
-                  aggregate=obj.sequence_mean_token_mean, family="constant")
+                  aggregate=obj.sequence_mean_token_mean)
 
 
 def rft() -> Method:
