@@ -189,7 +189,7 @@ _SIMPLE = [
     (re.compile(r"\\(?:rbrack)(?![a-z])"), "]"),
     (re.compile(r"\\leqslant|\\leq(?![a-z])|<=(?!=)"), r"\\le "),
     (re.compile(r"\\geqslant|\\geq(?![a-z])|>=(?!=)"), r"\\ge "),
-    (re.compile(r"\\neq(?![a-z])|!="), r"\\ne "),
+    (re.compile(r"\\neq(?![a-z])|(?:^|(?<=\s))!="), r"\\ne "),  # n!=120 is about a factorial
     (re.compile(r"\\lt(?![a-z])"), "<"),
     (re.compile(r"\\gt(?![a-z])"), ">"),
     (re.compile(r"\\(?:ldots|dots|cdots)(?![a-z])"), "..."),
@@ -609,7 +609,7 @@ def _read_relation(text, depth):
 
 # ln(x) = 5 and "half of x = 5" say what 5 is, but not that the answer is 5.
 _NO_NAME = re.compile(
-    r"\s*(?:\\(?:pi|infty|emptyset)(?![a-z])\s*$|\\?(?:ln|log|lg|exp|sin|cos|tan|cot|sec|csc|sqrt|abs|min|max|gcd|lcm)(?![a-z])"
+    r"\s*(?:\\(?:pi|infty|emptyset)(?![a-z])\s*$|\\?(?:ln|log|lg|exp|sin|cos|tan|cot|sec|csc|sqrt|abs|min|max|gcd|lcm)(?![a-z])[^a-z]*\("
     r"|.*\b(?:half|twice|double|triple|minus|negative|root|square of|cube of|inverse|reciprocal|opposite|not|no)\b)"
 )
 
