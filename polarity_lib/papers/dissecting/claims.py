@@ -235,7 +235,7 @@ def _at_equal_modal(runs: Runs) -> Finding:
     gaps = []
     for i in range(len(BINS)):
         table = final(runs, f"derivations/wrong_at_{i}")
-        gaps.append(table["right"] - table["wrong"])
+        gaps.append(table["search/right"] - table["search/wrong"])
     return is_greater(pd.concat(gaps, axis=1).mean(axis=1).dropna())
 
 
@@ -561,7 +561,7 @@ CLAIMS = (
                 "right only has less entropy over right answers, 100 x nats",
                 "derivations/entropy",
                 "",
-                compare(is_less, "right", "wrong", "derivations/entropy"),
+                compare(is_less, "search/right", "search/wrong", "derivations/entropy"),
             ),
             Subtest(
                 "right only leaves more mass on wrong answers, at equal modal probability",
@@ -573,7 +573,7 @@ CLAIMS = (
                 "wrong only finds more right answers, 100 x answers",
                 "derivations/distinct",
                 "",
-                compare(is_greater, "wrong", "right", "derivations/distinct"),
+                compare(is_greater, "search/wrong", "search/right", "derivations/distinct"),
             ),
         ),
         COUNTDOWN,

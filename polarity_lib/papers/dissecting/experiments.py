@@ -138,9 +138,9 @@ def schedules(scale: Scale, seed: int) -> dict[str, RunConfig]:
 def many_ways(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebook 20: the geometry, where a problem has several valid derivations: countdown."""
     few = {"probes": ("derivations",)}
-    arms = {"base": in_world(scale, "base", seed, "search", steps=0, **few)}
+    arms = {"search/base": in_world(scale, "base", seed, "search", steps=0, **few)}
     return arms | {
-        arm: in_world(scale, method, seed, "search", learning_rate=one_rate("search"), **few)
+        f"search/{arm}": in_world(scale, method, seed, "search", learning_rate=one_rate("search"), **few)
         for arm, method in POLARITIES.items()
     }
 

@@ -26,26 +26,17 @@ _ARM_STYLES = {
     "right": ("right only", RIGHT),
     "wrong": ("wrong only", WRONG),
 }
-STYLES = {f"{where}/{arm}": style for where in START_LABELS for arm, style in _ARM_STYLES.items()}
+STYLES = {f"{where}/{arm}": style for where in (*START_LABELS, "search") for arm, style in _ARM_STYLES.items()}
 STYLES |= {
-    "both": _ARM_STYLES["both"],
-    "right": _ARM_STYLES["right"],
-    "wrong": _ARM_STYLES["wrong"],
-    "both_polarities": ("both", BOTH),
+    "both_polarities": ("both", BOTH), "verdicts": ("verdicts go on", BOTH), "rlr": ("relative length reward", "#E69F00"),
+    "cold/wrong then both": ("wrong, then both", "#CC79A7"), "cold/right then both": ("right, then both", "#44AA99"),
+    "cold/wrong then right": ("wrong, then right", "#882255"), "cold/right then wrong": ("right, then wrong", "#117733"),
 }
-STYLES |= {
-    "cold/wrong then both": ("wrong, then both", "#CC79A7"),
-    "cold/right then both": ("right, then both", "#44AA99"),
-    "cold/wrong then right": ("wrong, then right", "#882255"),
-    "cold/right then wrong": ("right, then wrong", "#117733"),
-    "verdicts": ("verdicts go on", BOTH),
-    "rlr": ("relative length reward", "#E69F00"),
-    "none": ("no injection", NEUTRAL),
-    "shaped": ("injected, shaped", "#882255"),
-    "ratio": ("injected, ratio", "#44AA99"),
-    "likelihood": ("injected, likelihood", "#999933"),
-    "imitation": ("imitation alone", "#CC6677"),
+_INJECTED_STYLES = {
+    "none": ("no injection", NEUTRAL), "shaped": ("injected, shaped", "#882255"), "ratio": ("injected, ratio", "#44AA99"),
+    "likelihood": ("injected, likelihood", "#999933"), "imitation": ("imitation alone", "#CC6677"),
 }
+STYLES |= {f"{size}/{arm}": style for size in SIZES["tiny"] for arm, style in _INJECTED_STYLES.items()}
 SIZE_LABELS = {"smoke": "0.1 M", "tiny": "0.6 M", "middle": "1.8 M"}
 
 
@@ -286,12 +277,8 @@ def plot_shaping(gamma: float = 0.1):
 def plot_injection(runs):
     """Gain on hard problems against the size of the policy; every variant at the middle size."""
     fig, (left, right) = panels(2, width=5.2, height=3.8)
-    sizes = [
-        size
-        for size in SIZES["tiny"]
-        if present(runs, [f"{size}/shaped", f"{size}/none", f"{size}/base"])
-        and len(present(runs, [f"{size}/shaped", f"{size}/none", f"{size}/base"])) == 3
-    ]
+    needed = {size: [f"{size}/{arm}" for arm in ("base", "none", "shaped")] for size in SIZES["tiny"]}
+    sizes = [size for size, arms in needed.items() if len(present(runs, arms)) == 3]
     for split, colour, label in (("test", "#882255", "fresh"), ("pool", NEUTRAL, "in the pool")):
         if sizes:
             over(left, range(len(sizes)), [hard_gain(runs, size, split=split) for size in sizes], colour, label)
@@ -302,8 +289,8 @@ def plot_injection(runs):
     middle = "tiny" if "tiny" in sizes else sizes[0] if sizes else ""
     names = [arm.name.partition("/")[2] for arm in runs.arms if arm.name.startswith(f"{middle}/")]
     names = [name for name in dict.fromkeys(names) if name not in ("base", "none")]
-    groups = {arm_label(name): hard_gain(runs, middle, name) for name in names} if middle else {}
-    plots.differences(right, groups, [arm_colour(name) for name in names], margin=2.0, reach=4.0)
+    groups = {arm_label(f"{middle}/{name}").removeprefix(f"{middle}/"): hard_gain(runs, middle, name) for name in names}
+    plots.differences(right, groups, [arm_colour(f"{middle}/{name}") for name in names], margin=2.0, reach=4.0)
     right.set(title="Every variant minus none, fresh hard problems", xlabel="points")
     return fig
 
