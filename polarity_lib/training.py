@@ -280,7 +280,7 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
         returns_M = judged.extras["returns"][where].to(run.policy.device)
         metrics["critic/error"] = run.critic.fit(judged.extras["hidden"], returns_M)
     if run.step in (0, config.steps - 1):
-        run.samples += readable(run.step, rollouts, advantages_NT)
+        run.samples += readable(run.step, rollouts, advantages_NT, sorted(brought(method)))
     clock["updated"] = time.monotonic()
     metrics["timing.sample"] = clock["sampled"] - clock["start"]
     metrics["timing.verify"] = clock["judged"] - clock["sampled"]
@@ -511,10 +511,10 @@ def nothing_right(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
     return found, pd.concat(counts, ignore_index=True)
 
 
-def readable(step: int, rollouts: Rollouts, advantages_NT: Tensor) -> list[dict]:
-    """A few rollouts of every verdict, and of every kind that a method's `collect` marked, as text with their advantage."""
+def readable(step: int, rollouts: Rollouts, advantages_NT: Tensor, marked: list[str]) -> list[dict]:
+    """A few rollouts of every verdict, and of every kind that a method's `collect` `marked`, as text with their advantage."""
     seen: dict[tuple, int] = {}
-    marks = [rollouts.extras[name].tolist() for name in sorted(rollouts.extras)]
+    marks = [rollouts.extras[name].tolist() for name in marked]
     rows = []
     for i, (problem, text, verdict) in enumerate(zip(rollouts.problems, rollouts.texts, rollouts.verdicts)):
         kind = (verdict.label, *(mark[i] for mark in marks))

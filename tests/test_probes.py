@@ -33,6 +33,7 @@ def rollouts_of(rows, groups, rights, logprobs=None) -> Rollouts:
 
 
 NAMES = {
+    "cool": {f"cool/{name}" for name in ("pass@1", "pass@2", "pass@4", "pass@8", "pass@16", "entropy", "length", "distinct")},
     "faithful": {"probe/rewarded", "probe/unearned", "probe/faithful", "probe/hacked"},
     "shifted": {f"shifted/{w}/pass@{k}" for w in SHIFTED_WORLDS for k in (1, 16)},
     "patterns": {"patterns/novel", "patterns/reused"},
@@ -56,7 +57,7 @@ def test_a_probe_gives_its_numbers_again(name, babbler):
         k: v for k, v in PROBES[name](babbler, CONFIG).items() if k not in undefined}
     assert all(torch.equal(p, b) for p, b in zip(babbler.model.parameters(), before))  # a probe trains nothing
     for k, v in found.items():
-        assert k == "probe/base_surprise" or k in undefined or -1 <= v <= 1
+        assert k.endswith(("surprise", "entropy", "length", "distinct")) or k in undefined or -1 <= v <= 1
 
 
 def test_probes_sample_the_test_split_and_no_more_than_the_run_does(babbler):
