@@ -124,12 +124,7 @@ def test_a_method_is_drawn_over_the_rates_it_has_runs_at():
     runs = runs_with(values)
     runs = Runs(runs.metrics, runs.problems, runs.rollouts, arms)
     ax = figs.plot_over_rate(runs, ("grpo", "a3po"), ["test/pass@1"]).axes[0]
-<<<<<<< HEAD
-    drawn = [list(line.get_ydata()) for line in ax.lines if len(line.get_xdata())]
-    assert drawn == [pytest.approx([50, 60]), pytest.approx([70])]
-=======
     assert [list(line.get_ydata()) for line in ax.lines if len(line.get_xdata())] == [[50, 60], [70]]
->>>>>>> anew_a3po
 
 
 def test_names_of_arms_are_read():
