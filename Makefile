@@ -37,7 +37,7 @@ STUDY = --scale $(call quoted,$(SCALE)) --cores $(call quoted,$(CORES)) $(if $(S
 	$(if $(ONLY),--only $(call quoted,$(ONLY))) $(if $(call on,$(FULL)),--full) $(if $(REUSE),--reuse $(call quoted,$(REUSE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help env study plan report publish lab test data clean-runs
+.PHONY: help env study plan report publish lab test test-verl data clean-runs
 
 help:  ## list these targets
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -74,6 +74,19 @@ lab: env  ## open JupyterLab on the notebooks
 
 test: env  ## run the tests, every notebook at scale smoke included
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# verl wants an older transformers than the rest, so it lives alone. The library itself is read from this folder.
+VERL_VENV := $(VENV)-verl
+
+test-verl: $(VERL_VENV)/.installed  ## run the tests of our methods in verl, in an environment of their own
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(VERL_VENV)/bin/python -m pytest -m verl tests/integrations/test_verl.py $(PYTEST_ARGS)
+
+$(VERL_VENV)/.installed: constraints-verl.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; name one with PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(VERL_VENV)/bin/python || $(PYTHON) -m venv $(VERL_VENV)
+	@echo "installing into $(VERL_VENV) (minutes, once)"
+	$(VERL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-verl.txt $(PIP_ARGS)
+	@touch $@
 
 data: env  ## fetch the real problem sets from their homes into data/problems
 	@$(BIN)/python -m polarity_lib.problems.sets fetch

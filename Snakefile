@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 
+from polarity_lib.pretraining import told_mixture
 from polarity_lib.study import costs, execution, plan, running
 
 settings = plan.Settings(
@@ -44,7 +45,8 @@ def run_inputs(wildcards):
 
 def start_arguments(wildcards):
     start = STARTS[wildcards.start]
-    return shlex.join([start.corpus, start.size, str(start.steps), str(start.seed)])
+    mixture = ["--mixture", told_mixture(start.mixture)] if start.mixture else []
+    return shlex.join([start.corpus, start.size, str(start.steps), str(start.seed), "--batch", str(start.batch), *mixture])
 
 
 def notebook_inputs(wildcards):

@@ -3,10 +3,12 @@
     POLARITY_TEST_DATA=... python benchmarks/verification.py            # about two minutes, most of it the peer's
     POLARITY_TEST_DATA=... python benchmarks/verification.py --rows 200
 
-Two questions, one core each:
+One core each:
 
-    easy    whole numbers, fractions and decimals in a box after a few sentences (made here)
-    mixed   the recorded responses, where the data are present
+    plain            whole numbers, fractions and decimals in a box after a few sentences (made here)
+    hard             answers that only algebra can compare: polynomials, radicals, angles, unions (made here)
+    recorded, plain  the recorded responses that reading settles, where the data are present
+    recorded, hard   those that need algebra; the share of them is `needs_algebra`
 
 One process does all the work of the peer; ours has one checking process, and the time of both
 its processes together is what counts ("per core" divides by processor seconds, not by the clock).
@@ -52,6 +54,35 @@ def easy_cases(count, seed=0):
     return golds, responses
 
 
+def hard_cases(count, seed=0):
+    """Golds and distinct responses whose comparison needs algebra; half of them right."""
+    draw = random.Random(seed)
+    golds, responses = [], []
+    for index in range(count):
+        a, b, c = draw.randint(2, 9), draw.randint(1, 9), draw.choice([2, 3, 5, 6, 7, 10])
+        gold, right, wrong = draw.choice(
+            [
+                (f"(x+{a})(x-{b})", f"x^2 + ({a - b})x - {a * b}", f"x^2 + ({a - b})x + {a * b}"),
+                (f"{a}\\sqrt{{{c}}}", f"\\sqrt{{{a * a * c}}}", f"\\sqrt{{{a * c + a * a * c}}}"),
+                (f"\\frac{{{a}\\pi}}{{{b}}}", f"\\frac{{{a}}}{{{b}}}\\pi", f"\\frac{{{b}}}{{{a + b}}}\\pi"),
+                (f"{a}\\sin^2 t + {a}", f"{2 * a} - {a}\\cos^2 t", f"{2 * a} - {b + a}\\cos^2 t"),
+                (f"\\frac{{{a}}}{{x}} + {b}", f"\\frac{{{a} + {b}x}}{{x}}", f"\\frac{{{a} + {b}}}{{x}}"),
+            ]
+        )
+        answer = right if index % 2 else wrong
+        golds.append(gold)
+        responses.append(f"Sample {index}. We work it out. " * 6 + f"Therefore it is \\(\\boxed{{{answer}}}\\).")
+    return golds, responses
+
+
+def needs_algebra(golds, responses):
+    """Per response, whether reading alone leaves it open."""
+    from polarity_lib.verification.mathematics import _first_verdict, answer_of_gold
+    from polarity_lib.verification.verdicts import Verdict
+
+    return [not isinstance(_first_verdict(answer_of_gold(g), r, None), Verdict) for g, r in zip(golds, responses)]
+
+
 def ours(golds, responses):
     """Verdicts, wall seconds and processor seconds of both processes."""
     from polarity_lib.verification.mathematics import MathVerifier
@@ -83,6 +114,7 @@ def measure(name, golds, responses, labels=None):
     correct, peer_wall = peer(golds, responses)
     row = {
         "rows": len(golds),
+        "needs_algebra": sum(needs_algebra(golds, responses)) / len(golds),
         "ours": {
             "verdicts_per_s": len(golds) / wall,
             "wall_s": wall,
@@ -116,19 +148,28 @@ def processor():
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rows", type=int, default=None, help="how many recorded responses (default: all)")
-    arguments.add_argument("--easy", type=int, default=2000, help="how many easy answers")
+    arguments.add_argument("--easy", type=int, default=2000, help="how many plain answers")
+    arguments.add_argument("--hard", type=int, default=200, help="how many answers that need algebra")
     arguments.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "verification.json")
     arguments = arguments.parse_args()
 
-    results = {"easy": measure("easy", *easy_cases(arguments.easy))}
+    results = {
+        "plain": measure("plain", *easy_cases(arguments.easy)),
+        "hard": measure("hard", *hard_cases(arguments.hard)),
+    }
     data = os.environ.get("POLARITY_TEST_DATA")
     if data and (Path(data) / "responses.jsonl").is_file():
         lines = (Path(data) / "responses.jsonl").read_text(encoding="utf-8").strip("\n").split("\n")[: arguments.rows]
         rows = [json.loads(line) for line in lines]
-        columns = [[row[name] for row in rows] for name in ("gold", "response", "label")]
-        results["mixed"] = measure("mixed", *columns)
+        hard = needs_algebra([row["gold"] for row in rows], [row["response"] for row in rows])
+        share = sum(hard) / len(hard)
+        print(f"recorded responses that need algebra: {share:.1%}")
+        for name, wanted in (("recorded, plain", False), ("recorded, hard", True)):
+            part = [row for row, is_hard in zip(rows, hard) if is_hard == wanted]
+            results[name] = measure(name, *([row[key] for row in part] for key in ("gold", "response", "label")))
     else:
-        print("mixed: skipped, POLARITY_TEST_DATA names no folder with responses.jsonl")
+        share = None
+        print("recorded: skipped, POLARITY_TEST_DATA names no folder with responses.jsonl")
     report = {
         "question": "verdicts per second on one checking process, beside Math-Verify on the same texts",
         "machine": {
@@ -141,9 +182,10 @@ def main():
         "peer": {name: row["peer"] for name, row in results.items()},
         "ratio": {name: row["ratio"] for name, row in results.items()},
         "rows": {
-            name: {key: row[key] for key in ("rows", "same_verdict", "labelled") if key in row}
+            name: {key: row[key] for key in ("rows", "needs_algebra", "same_verdict", "labelled") if key in row}
             for name, row in results.items()
         },
+        "recorded_share_that_needs_algebra": share,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("math-verify", "sympy", "latex2sympy2-extended")},

@@ -25,11 +25,13 @@ Four storeys; a module imports only from those below it (a test says so):
         digests       which code a method's numbers came from
         engines/      what samples answers
         pretraining   base policies made from scratch
+        loading       any causal language model by name or folder: served as it is, or refused
         diagnostics   what a batch looks like, split by polarity
         evaluation    repeated sampling, unbiased pass@k
         critic        a small critic, for methods that ask for one
         mechanism     what one update does to one distribution, exactly
         training      the loop
+        integrations/ our methods by name in TRL and verl, the verifier as their reward function
         experiments   arms and seeds, and the call that gets their runs
 """
 

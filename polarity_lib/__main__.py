@@ -4,6 +4,7 @@
     python -m polarity_lib run psr_nsr --arms nsr,grpo --seeds 2
     python -m polarity_lib notebook 10 -p scale tiny -p seeds 2
     python -m polarity_lib study --only 10 --seeds 3
+    python -m polarity_lib own completions/ --methods grpo,psr,nsr --recheck
     python -m polarity_lib publish
 
 argparse does it: a few commands with plain options need no dependency.
@@ -65,6 +66,8 @@ def build_parser() -> Parser:
     start.add_argument("size")
     start.add_argument("steps", type=whole_number)
     start.add_argument("seed", type=int)
+    start.add_argument("--mixture", default="", help="sources of the last phase: name=weight, separated by commas")
+    start.add_argument("--batch", type=whole_number, default=192, help="texts per step")
 
     tune = commands.add_parser("tune", help="choose a method's learning rate in a world, on validation seeds", allow_abbrev=False)
     tune.add_argument("world")
@@ -87,8 +90,18 @@ def build_parser() -> Parser:
         study.add_argument("--cores", type=whole_number, default=cores_allowed())
         study.add_argument("--dry-run", action="store_true", help="list the jobs only")
 
+    own = commands.add_parser("own", help="what each method would do with rollouts that somebody else's run logged",
+                              allow_abbrev=False)
+    own.add_argument("table", help="parquet, CSV or JSON lines; a file or a folder of them")
+    own.add_argument("--columns", default="", help="response=text,reward=a+b: which column holds what")
+    own.add_argument("--methods", default="all", help="names separated by commas")
+    own.add_argument("--right-above", type=float, default=0.5, help="rows whose reward is larger are right")
+    own.add_argument("--step", default="", help="which logged step; the last by default")
+    own.add_argument("--model", default="", help="folder or hub name: read log-probabilities and compare gradients with it")
+    own.add_argument("--recheck", action="store_true", help="judge the responses again by the mathematics verifier")
+
     commands.add_parser("publish", help="collect the committed study from data/runs into data/results")
-    pages = commands.add_parser("pages", help="write the README's findings, docs/claims.md and docs/speed.md from tables")
+    pages = commands.add_parser("pages", help="write the README's findings and the pages of docs/ that are made from tables")
     pages.add_argument("--check", action="store_true", help="exit 1 if one is out of date")
     clean = commands.add_parser("clean-runs", help="delete data/runs, after asking")
     clean.add_argument("--yes", action="store_true", help="do not ask")
@@ -108,12 +121,13 @@ def command_base_policy(args) -> None:
 
     from polarity_lib.config import StartConfig, choose
     from polarity_lib.policy import SIZES
-    from polarity_lib.pretraining import CORPORA, base_policy
+    from polarity_lib.pretraining import CORPORA, base_policy, read_mixture
 
     choose("corpus", args.corpus, CORPORA)
     choose("policy size", args.size, SIZES)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    base_policy(StartConfig(args.corpus, args.size, args.steps, args.seed), device)
+    start = StartConfig(args.corpus, args.size, args.steps, args.seed, batch=args.batch, mixture=read_mixture(args.mixture))
+    base_policy(start, device)
 
 
 def command_tune(args) -> None:
@@ -148,6 +162,13 @@ def command_study(args) -> int:
         print(plan_text(settings, args.cores))
         return 0
     return run_study(settings, args.cores, args.dry_run)
+
+
+def command_own(args) -> None:
+    """What methods would do with a log."""
+    from polarity_lib.study.own import report
+
+    print(report(args.table, args.columns, args.methods, args.right_above, args.model, args.recheck, args.step))
 
 
 def command_publish(args) -> None:
@@ -187,7 +208,7 @@ def command_clean(args) -> int:
 
 COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_base_policy, "notebook": command_notebook,
             "study": command_study, "plan": command_study, "report": command_study,
-            "publish": command_publish, "pages": command_pages,
+            "own": command_own, "publish": command_publish, "pages": command_pages,
             "clean-runs": command_clean}
 
 

@@ -98,6 +98,26 @@ class StartConfig:
 
 
 @dataclass(frozen=True)
+class OfflineConfig:
+    """A data set of answers that are drawn once and trained on many times: how many, and who wrote them."""
+
+    problems: int  # of the training pool
+    answers: int  # per problem, at the run's temperature
+    uniform: bool = False  # keep problems whose answers are all right or all wrong
+    share: float = 1.0  # of the problems that are left; the first so many, so a half holds its quarter
+    rounds: int = 1  # the answers are drawn anew, from the policy as it then is, this many times in all
+    writer: StartConfig | None = None  # another policy than the run's own start
+
+    def __post_init__(self):
+        for name in ("problems", "answers", "rounds"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number above zero, not {value!r}.")
+        if not 0 < self.share <= 1:
+            raise ConfigError(f"share must be above 0 and at most 1, not {self.share!r}.")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run's numbers."""
 
@@ -126,6 +146,7 @@ class RunConfig:
     eval_temperature: float = 1.0
     checkpoint_every: int = 20
     probes: tuple = ()  # names of probes, which papers offer: further measurements after training
+    offline: OfflineConfig | None = None  # answers come from a data set; None: they are drawn batch by batch
 
     def __post_init__(self):
         choose("optimizer", self.optimizer, ("adamw", "sgd"))
@@ -146,6 +167,11 @@ class RunConfig:
             raise ConfigError(
                 f"pool_size {self.pool_size} is smaller than prompts_per_step {self.prompts_per_step}."
             )
+        if self.offline and self.steps % self.offline.rounds:
+            raise ConfigError(f"{self.steps} steps do not split into {self.offline.rounds} equal rounds.")
+        if self.offline and self.rollouts_per_prompt != self.offline.answers:
+            raise ConfigError(f"rollouts_per_prompt is {self.rollouts_per_prompt}, but the data set holds "
+                              f"{self.offline.answers} answers to a problem.")
         if self.prompts_per_step % self.minibatches:
             raise ConfigError(
                 f"{self.prompts_per_step} prompts do not split into {self.minibatches} equal mini-batches."

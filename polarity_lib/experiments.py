@@ -1,6 +1,6 @@
 """Experiments: which arms at which sizes, and the one call that gets their runs.
 
-    arms = experiment("psr_nsr", scale="tiny", seeds=8)
+    arms = experiment("psr_nsr_latent", scale="tiny", seeds=10)
     runs = train_or_load(arms)
 
 An experiment is a function (scale, seed) -> {arm name: RunConfig}; the papers' folders hold them.
@@ -37,25 +37,22 @@ class Experiment:
     preview: bool = True  # part of `make study` without FULL=1
 
 
-def tuned_rate(method: str, setting: str = "") -> float:
-    """The frozen rate of a method's family, chosen on the validation seeds.
-
-    Args:
-        setting: "" for one update per batch, "/4" for four.
-    """
-    return float(rates_record()["rates"][method_named(method).family + setting])
-
-
 def world_rate(world: str, method: str) -> float:
-    """The rate of a method in a world, as `python -m polarity_lib tune` found it.
+    """The rate of a method in a world, as `python -m polarity_lib tune` found it; GRPO's until then (see `is_tuned`).
 
     Raises:
-        ConfigError: it has not been tuned there.
+        ConfigError: not even GRPO has been tuned there.
     """
+    rates = rates_record()["worlds"].get(world, {})
     try:
-        return float(rates_record()["worlds"][world][method]["rate"])
+        return float((rates.get(method) or rates["grpo"])["rate"])
     except KeyError:
-        raise ConfigError(f"{method} has no rate in world {world} yet: python -m polarity_lib tune {world} {method}") from None
+        raise ConfigError(f"Nothing has a rate in world {world} yet: python -m polarity_lib tune {world} grpo,{method}") from None
+
+
+def is_tuned(world: str, method: str) -> bool:
+    """Whether a method has a rate of its own in a world. A comparison at own rates counts only if all its arms have."""
+    return method == "base" or method in rates_record()["worlds"].get(world, {})
 
 
 @functools.cache
@@ -66,9 +63,9 @@ def rates_record() -> dict:
 
 def configure(scale: Scale, method: str, seed: int, world: str = "countdown3", start_steps: int | None = None,
               corpus: str = "", options: dict | None = None, **fields) -> RunConfig:
-    """A configuration at a scale; only what differs from the scale's defaults is given."""
+    """A configuration at a scale; only what differs from the scale's defaults is given. `fields` hold the learning rate."""
     start = StartConfig(corpus or world_named(world).corpus, scale.policy, start_steps or scale.start_steps, seed)
-    fields = {"learning_rate": tuned_rate(method)} | scale.run | fields
+    fields = scale.run | fields
     config = RunConfig(
         method=method, world=world, start=start, seed=seed,
         options=tuple(sorted((options or {}).items())), **fields)

@@ -71,7 +71,12 @@ def rows_kept(method: "Method", rewards_N: Tensor, group_N: Tensor) -> Tensor:
 #   values               [N, T] of a critic, which the loop then trains
 #   entropies            [N, T] of the policy being trained, in nats
 #   old_distributions    [N, T, V] log-probabilities of the policy before the batch's first update
-NEEDS = frozenset({"reference_logprobs", "values", "entropies", "old_distributions"})
+#   old_hidden           [N, T, C] its last hidden states, from which those distributions were computed
+#   sampled_logprobs     [N, T] under the policy that wrote the answers; of a data set's answers, as stored
+#   groups               [N] which prompt a row answers, for losses that compare rows
+#   tokens               [N, T] the sampled tokens
+NEEDS = frozenset({"reference_logprobs", "values", "entropies", "old_distributions", "old_hidden", "sampled_logprobs", "groups",
+                   "tokens"})
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,40 @@ class Method:
     # Rows whose advantage is zero everywhere cost a forward and a backward pass and
     # give no gradient. Not true once the loss has a term without the advantage (KL).
     zero_rows_are_free: bool = True
-    family: str = "group"  # methods of one family share a tuned learning rate
 
     def __post_init__(self):
         for need in self.needs:
             choose(f"need of method {self.name}", need, NEEDS)
+
+
+@dataclass(frozen=True)
+class Schedule(Method):
+    """One method after another: at(progress) is the one in force. The other parts are those of the first."""
+
+    at: Callable[[Progress], Method] | None = None
+
+
+def scheduled(name: str, source: str, first: Method, at: Callable[[Progress], Method], needs=frozenset()) -> Schedule:
+    """A schedule that begins with `first`; `needs`: of all its methods."""
+    parts = {f.name: getattr(first, f.name) for f in dataclasses.fields(first)}
+    return Schedule(**parts | {"name": name, "source": source, "at": at, "needs": first.needs | needs})
+
+
+def in_force(method: Method, progress: Progress) -> Method:
+    """The method of a step."""
+    return method.at(progress) if isinstance(method, Schedule) else method
+
+
+@dataclass(frozen=True)
+class Bringing(Method):
+    """A method whose own `collect` leaves numbers in `extras`, [N] each, for its loss and for the log; `brings`: their names."""
+
+    brings: frozenset = frozenset()
+
+
+def brought(method: Method) -> frozenset:
+    """Names of the extras that a method's `collect` leaves."""
+    return method.brings if isinstance(method, Bringing) else frozenset()
 
 
 def per_rollout(function: Callable, grouped: bool = True, **options) -> Callable:

@@ -2,8 +2,12 @@
 
 Tiny policies are made here: a Llama-shaped causal model over a vocabulary of
 26 symbols, saved in the Hugging Face format, so that
-`AutoModelForCausalLM.from_pretrained` loads them unchanged. Any causal model
-of the hub works too, by name, with LoRA where wanted.
+`AutoModelForCausalLM.from_pretrained` loads them unchanged. Other causal models
+are read by `loading`, with LoRA where wanted.
+
+A log-probability here is what the model's own `logits` say. The body runs once;
+behind it, at response positions only, the model's own code makes logits of hidden
+states, so that a scale or a soft cap there is never left out.
 """
 
 import contextlib
@@ -14,15 +18,12 @@ import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from torch.utils.checkpoint import checkpoint
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from polarity_lib.config import choose
+from polarity_lib.problems.base import CONTEXT
 
 ALPHABET = "0123456789+-*()=;#:>[]? "
 PAD, EOS = "<pad>", "<eos>"
@@ -31,24 +32,48 @@ PAD, EOS = "<pad>", "<eos>"
 SIZES = {
     "smoke": (64, 2, 2, 192),  # 0.1 M parameters
     "tiny": (128, 3, 4, 384),  # 0.6 M
+    "middle": (192, 4, 6, 576),  # 1.8 M
     "small": (384, 8, 6, 1152),  # 15 M
 }
-MAX_POSITIONS = 512
+MAX_POSITIONS = CONTEXT
+LOGITS_AT_ONCE = 2**27  # numbers of vocabulary-sized tensors; 0.5 GB in single precision
 
 
 @dataclass
 class Policy:
-    """A model with its tokenizer."""
+    """A model with its tokenizer.
+
+    Attributes:
+        packs: several answers may be laid out behind one prompt. True for the policies made here;
+            for any other, `loading` found that it changes nothing.
+    """
 
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerFast
+    packs: bool = True
 
     @property
     def device(self) -> torch.device:
         return self.model.device
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Every declared end of text: the tokenizer's, the model's, those of its generation settings."""
+        model = plain_model(self.model)
+        declared = [self.tokenizer.eos_token_id, model.config.eos_token_id]
+        if getattr(model, "generation_config", None) is not None:
+            declared.append(model.generation_config.eos_token_id)
+        ids = [i for some in declared if some is not None for i in (some if isinstance(some, (list, tuple)) else [some])]
+        return tuple(dict.fromkeys(ids))
+
     def encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """A prompt's ids, behind the beginning of text if the tokenizer puts one in front of what it reads."""
+        ids, begin = self.encode(text), self.tokenizer.bos_token_id
+        puts_one = begin is not None and self.tokenizer("1")["input_ids"][:1] == [begin]
+        return [begin, *ids] if puts_one and ids[:1] != [begin] else ids
 
     def decode(self, ids) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
@@ -91,31 +116,19 @@ def build_policy(size: str, seed: int) -> Policy:
     return Policy(model.eval(), tokenizer)
 
 
-def load_policy(name_or_folder: str, device: str = "cpu", dtype=torch.float32, lora_rank: int = 0) -> Policy:
-    """Any causal language model, by hub name or folder; a LoRA adapter on top if a rank is given."""
-    model = AutoModelForCausalLM.from_pretrained(name_or_folder, dtype=dtype).to(device)
-    tokenizer = AutoTokenizer.from_pretrained(name_or_folder)
-    if lora_rank:
-        from peft import LoraConfig, get_peft_model
-
-        model = get_peft_model(
-            model, LoraConfig(r=lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
-        )
-    return Policy(model.eval(), tokenizer)
-
-
 @dataclass
 class Packed:
     """Prompts and responses laid out in S sequences of L positions, almost without padding.
 
     A *bundle* is one prompt followed by all its responses. Every response sees
     its prompt and itself, not its siblings, so a prompt that a group shares
-    is computed once. `attend` is that rule as a mask.
+    is computed once. `attend` is that rule as a mask. Where a model cannot be told the rule,
+    each response has a sequence of its own behind its own copy of the prompt (`one_row_each`).
     """
 
     ids_SL: Tensor
-    positions_SL: Tensor  # position inside prompt + own response
-    attend_S1LL: Tensor  # bool
+    positions_SL: Tensor | None  # position inside prompt + own response; None: 0, 1, 2, ...
+    attend: Tensor  # bool [S, 1, L, L], who sees whom; or [S, L], 1 where no padding is
     predictor_M: Tensor  # flat index (into S*L) of the position that predicts each response token
     targets_M: Tensor  # the response tokens, row after row
 
@@ -163,38 +176,90 @@ def pack(bundles: list[tuple[list[int], list[list[int]]]], capacity: int = 96, p
     return Packed(
         ids_SL=torch.from_numpy(ids),
         positions_SL=torch.from_numpy(positions),
-        attend_S1LL=(same_bundle & visible).tril()[:, None],
+        attend=(same_bundle & visible).tril()[:, None],
         predictor_M=torch.from_numpy(np.concatenate(predictors).astype(np.int64)),
         targets_M=torch.tensor([t for row in targets for t in row]),
     )
 
 
+def one_row_each(bundles: list[tuple[list[int], list[list[int]]]], pad: int = 0) -> Packed:
+    """Every response in a sequence of its own behind its prompt, padded on the right: what any causal model understands."""
+    rows = [(prompt, row) for prompt, some in bundles for row in some]
+    longest = max(len(prompt) + len(row) for prompt, row in rows)
+    ids, real = np.full((len(rows), longest), pad), np.zeros((len(rows), longest), dtype=np.int64)
+    predictors = []
+    for s, (prompt, row) in enumerate(rows):
+        n, k = len(prompt), len(row)
+        ids[s, : n + k], real[s, : n + k] = prompt + row, 1
+        predictors.append(s * longest + np.arange(n - 1, n + k - 1))
+    return Packed(
+        ids_SL=torch.from_numpy(ids), positions_SL=None, attend=torch.from_numpy(real),
+        predictor_M=torch.from_numpy(np.concatenate(predictors).astype(np.int64)),
+        targets_M=torch.tensor([t for _, row in rows for t in row]),
+    )
+
+
+def plain_model(model) -> torch.nn.Module:
+    """The causal model of transformers, without a wrapper of peft; its adapters act all the same."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def body_of(model) -> torch.nn.Module:
+    """The part that makes hidden states, whatever its family calls it."""
+    model = plain_model(model)
+    body = getattr(model, model.base_model_prefix)
+    return getattr(body, "decoder", body)  # OPT's head stands on the decoder inside its body
+
+
 def hidden_states(model, packed: Packed) -> Tensor:
     """[M, C] last hidden state at the position that predicts each response token."""
-    device = next(model.parameters()).device
-    backbone = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden_SLC = backbone.model(
-        packed.ids_SL.to(device),
-        position_ids=packed.positions_SL.to(device),
-        attention_mask=packed.attend_S1LL.to(device),
-        use_cache=False,
-    ).last_hidden_state
+    device, attend = next(model.parameters()).device, packed.attend
+    config = plain_model(model).config
+    if attend.ndim == 4 and config._attn_implementation == "eager":  # which adds the mask to its scores
+        attend = torch.where(attend, 0.0, torch.finfo(plain_model(model).dtype).min).to(plain_model(model).dtype)
+    where = {} if packed.positions_SL is None else {"position_ids": packed.positions_SL.to(device)}
+    hidden_SLC = body_of(model)(
+        packed.ids_SL.to(device), attention_mask=attend.to(device), use_cache=False, **where).last_hidden_state
     return hidden_SLC.flatten(0, 1)[packed.predictor_M.to(device)]
 
 
+def logits_of(model, hidden_MC: Tensor) -> Tensor:
+    """[M, V] what the model makes of hidden states, by its own code: a scale, a soft cap, a bias.
+
+    Its `forward` runs with a body that returns the hidden states given.
+    """
+    body, model = body_of(model), plain_model(model)
+    hidden = BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_MC[None])
+    before = body.__dict__.get("forward")  # set by whoever spreads a model over devices
+    body.forward = lambda *args, **options: hidden
+    try:
+        return model(input_ids=torch.zeros(1, len(hidden_MC), dtype=torch.long, device=hidden_MC.device)).logits[0]
+    finally:
+        del body.forward
+        if before is not None:
+            body.forward = before
+
+
+def vocabulary_of(model) -> int:
+    """How many logits a position has."""
+    return plain_model(model).config.get_text_config().vocab_size
+
+
 def token_logprobs(
-    model, packed: Packed, mask_NT: Tensor, temperature: float = 1.0, chunk: int = 65536,
+    model, packed: Packed, mask_NT: Tensor, temperature: float = 1.0, chunk: int | None = None,
 ):
     """Log-probability and entropy of every response token.
 
         logp_nt = log softmax(z_nt / temperature)[y_nt],   H_nt = -sum_v pi_v log pi_v
 
     Vocabulary-sized tensors exist for response positions only, `chunk` at a
-    time, never for prompt or padding.
+    time, never for prompt or padding; where there is more than one chunk, each is made
+    again for its gradient instead of being kept.
 
     Args:
         packed: the rows of `mask_NT`, bundle after bundle in the same order.
         mask_NT: [N, T] 1 on response tokens, contiguous from position 0.
+        chunk: positions at a time; None: as many as LOGITS_AT_ONCE allows.
 
     Returns:
         logprobs_NT (with gradient), entropies_NT (nats, no gradient), both 0 on padding.
@@ -202,13 +267,18 @@ def token_logprobs(
     """
     hidden_MC = hidden_states(model, packed)
     device = hidden_MC.device
-    head = (model.get_base_model() if hasattr(model, "get_base_model") else model).lm_head
-    logprobs, entropies = [], []
-    for part_MC, part_M in zip(hidden_MC.split(chunk), packed.targets_M.to(device).split(chunk)):
-        logs_MV = (head(part_MC).float() / temperature).log_softmax(-1)
-        logprobs.append(logs_MV.gather(1, part_M[:, None])[:, 0])
+    chunk = chunk or max(1, LOGITS_AT_ONCE // vocabulary_of(model))
+
+    def read(part_MC, part_M):
+        logs_MV = (logits_of(model, part_MC).float() / temperature).log_softmax(-1)
         with torch.no_grad():
-            entropies.append(-(logs_MV.exp() * logs_MV).sum(-1))
+            entropies_M = -(logs_MV.exp() * logs_MV).sum(-1)
+        return logs_MV.gather(1, part_M[:, None])[:, 0], entropies_M
+
+    parts = list(zip(hidden_MC.split(chunk), packed.targets_M.to(device).split(chunk)))
+    again = len(parts) > 1 and torch.is_grad_enabled()
+    read_parts = [checkpoint(read, *part, use_reentrant=False) if again else read(*part) for part in parts]
+    logprobs, entropies = zip(*read_parts)
     where = mask_NT.bool().to(device).nonzero(as_tuple=True)
     zeros_NT = torch.zeros(mask_NT.shape, device=device)
     logprobs_NT = zeros_NT.index_put(where, torch.cat(logprobs))
@@ -222,8 +292,7 @@ def token_distributions(model, hidden_MC: Tensor, temperature: float = 1.0) -> T
     M x V numbers are held at once: a few megabytes here, gigabytes for a real vocabulary, so
     methods that ask for them need small batches there.
     """
-    head = (model.get_base_model() if hasattr(model, "get_base_model") else model).lm_head
-    return (head(hidden_MC).float() / temperature).log_softmax(-1)
+    return (logits_of(model, hidden_MC).float() / temperature).log_softmax(-1)
 
 
 @contextlib.contextmanager

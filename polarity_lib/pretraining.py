@@ -4,6 +4,7 @@ A corpus is a mixture of *sources* by weight, in one or two phases, so that what
 how reliably, is a dial. Texts come from the pretrain split only. Sources of the chain worlds:
 
     worked    step by step, right      checked   each step done twice      direct    the answer at once
+    noisy     lines may be wrong       unmarked  worked, its answer not marked
 
 and of countdown: correct expressions for three and four digits.
 
@@ -22,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from polarity_lib.config import StartConfig, choose, derive_seed
+from polarity_lib.config import ConfigError, StartConfig, choose, derive_seed
 from polarity_lib.policy import Policy, build_policy, hidden_states, one_thread, pack
 from polarity_lib.problems import chain, countdown
 from polarity_lib.results import Damaged, RunFolder, clear_storage_errors, load_tensors, runs_root, save_tensors, say
@@ -48,10 +49,15 @@ CORPORA: dict[str, Corpus] = {
     "latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
     # The dials of world rare: how long direct answers are learned, which decides how often they are right; how seldom long
     # chains are worked out; how often short ones. Kept base policies go by a corpus's name: change it with the numbers.
-    "rare_by_length": Corpus(((0.8, {"worked": 1.0}), (1.0, {"direct": 0.99, "worked": 0.01})),
-                             problems={"levels": tuple(sorted(set(chain.RARE_LEVELS))), "high": chain.RARE_HIGH},
-                             short=(2, {"direct": 0.5, "worked": 0.5})),
+    "rare_long": Corpus(((0.8, {"worked": 1.0}), (1.0, {"direct": 0.99, "worked": 0.01})),
+                        problems={"levels": tuple(sorted(set(chain.RARE_LEVELS))), "high": chain.RARE_HIGH},
+                        short=(2, {"direct": 0.5, "worked": 0.5})),
+    "gems": Corpus(((0.6, {"worked": 0.6, "checked": 0.4}), (1.0, {"worked": 0.25, "checked": 0.25, "direct": 0.5})),
+                   problems={"levels": (2, 3, 4, 5), "high": 20}),
     "mix": Corpus(((1.0, {"worked": 0.2, "checked": 0.1, "direct": 0.7}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
+    # Prompts of which one in ten, or three, hold a remark in brackets; a start's own mixture says which traces.
+    "remarks": Corpus(((1.0, {"worked": 1.0}),), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.1}),
+    "remarks_often": Corpus(((1.0, {"worked": 1.0}),), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.3}),
     "strong": Corpus(((1.0, {"worked": 0.35, "checked": 0.2, "direct": 0.45}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
 }
 
@@ -64,6 +70,27 @@ def write_texts(start: StartConfig, step: int, rng: np.random.Generator) -> list
     sources = dict(start.mixture) if start.mixture and phase == last else corpus.phases[phase][1]
     more = {"short": corpus.short} if corpus.short and phase == last else {}
     return corpus.write(start.batch, rng, **({"styles": sources} if sources else {}), **corpus.problems, **more)
+
+
+def told_mixture(mixture: tuple) -> str:
+    """A mixture as a command line takes it: worked=0.75,checked=0.25."""
+    return ",".join(f"{source}={weight!r}" for source, weight in mixture)
+
+
+def read_mixture(text: str) -> tuple:
+    """A mixture from a command line.
+
+    Raises:
+        ConfigError: not name=weight, or a weight that is no number above zero.
+    """
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    try:
+        mixture = tuple((source.strip(), float(weight)) for source, _, weight in pairs)
+    except ValueError:
+        mixture = ()
+    if len(mixture) != len(pairs) or not all(weight > 0 for _, weight in mixture):
+        raise ConfigError(f"A mixture is written worked=0.75,checked=0.25 with weights above zero, not {text!r}.")
+    return mixture
 
 
 def _pack_texts(policy: Policy, pairs: list[tuple[str, str]]):

@@ -61,6 +61,34 @@ def join(parts: list[Rollouts]) -> Rollouts:
         drawn=sum(p.drawn for p in parts), max_new_tokens=max(p.max_new_tokens for p in parts))
 
 
+def with_answers(rollouts: Rollouts, answers: dict[int, tuple[list[int], str]]) -> Rollouts:
+    """The same batch with some rows' answers replaced by text from elsewhere.
+
+    Their log-probabilities are 0: whoever wrote them is taken to have written just that. Entropies are 0 too, and
+    verdicts are dropped, since the whole batch must be judged again.
+
+    Args:
+        answers: row -> (tokens with the end of text, text).
+
+    Raises:
+        ValueError: an answer is empty or longer than the batch's limit.
+    """
+    for row, (ids, text) in answers.items():
+        if not 0 < len(ids) <= (rollouts.max_new_tokens or len(ids)):
+            raise ValueError(f"row {row}: an answer of {len(ids)} tokens does not fit 1 to {rollouts.max_new_tokens}: {text!r}.")
+    longest = max([rollouts.tokens_NT.shape[1], *(len(ids) for ids, _ in answers.values())])
+    wide = {name: torch.nn.functional.pad(getattr(rollouts, name), (0, longest - rollouts.tokens_NT.shape[1]))
+            for name in ("tokens_NT", "mask_NT", "logprobs_NT", "entropies_NT")}
+    finished_N, texts = rollouts.finished_N.clone(), list(rollouts.texts)
+    for row, (ids, text) in answers.items():
+        for name, values in (("tokens_NT", torch.tensor(ids)), ("mask_NT", torch.ones(len(ids))),
+                             ("logprobs_NT", 0.0), ("entropies_NT", 0.0)):
+            wide[name][row] = 0
+            wide[name][row, : len(ids)] = values
+        finished_N[row], texts[row] = True, text
+    return rollouts.but(**wide, finished_N=finished_N, texts=texts, verdicts=[])
+
+
 def choose_groups(rollouts: Rollouts, groups: list[int]) -> Rollouts:
     """Only the named groups, renumbered 0, 1, ...; `drawn` still counts what was thrown away.
 

@@ -11,7 +11,7 @@ import copy
 import functools
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,15 @@ import torch
 from torch import Tensor
 
 from polarity_lib import diagnostics
-from polarity_lib.config import RunConfig, choose, derive_seed
+from polarity_lib.config import ConfigError, RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
 from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
-from polarity_lib.methods import Method, Progress, method_named, rows_kept
+from polarity_lib.methods import Method, Progress, brought, in_force, method_named, rows_kept
 from polarity_lib.objectives import BatchCounts
-from polarity_lib.policy import Packed, Policy, hidden_states, one_thread, pack, token_distributions, token_logprobs
+from polarity_lib.offline import Answers, drawn_anew, stored_answers
+from polarity_lib.policy import Packed, Policy, hidden_states, one_row_each, one_thread, pack, token_distributions, token_logprobs
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.provenance import provenance
@@ -79,7 +80,9 @@ class Run:
     stream: ProblemStream
     critic: Critic | None = None
     reference: torch.nn.Module | None = None
+    answers: Answers | None = None  # the data set of an offline run, which then is its sampler
     step: int = 0
+    round: int = 0  # of an offline run whose answers are drawn anew
     rows: list[dict] = field(default_factory=list)  # the metrics table so far
     window: list[dict] = field(default_factory=list)  # step metrics since the last curve point
     norms: list[float] = field(default_factory=list)  # update length of every step
@@ -129,19 +132,25 @@ def prepare(config: RunConfig, device: str) -> Run:
     world = world_named(config.world)
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
-    pool = world.draw("train", config.pool_size or world.size("train"), config.seed)
     policy = base_policy(config.start, device)
+    answers = None
+    if config.offline:
+        answers = stored_answers(config, policy, lambda start: base_policy(start, device), stream_of(config))
+    pool = answers.problems if answers else world.draw("train", config.pool_size or world.size("train"), config.seed)
     parameters = [p for p in policy.model.parameters() if p.requires_grad]
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(parameters, lr=config.learning_rate)
     else:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0, fused=True)
-    run = Run(config, method, policy, optimizer, ProblemStream(pool, stream_of(config)))
+    run = Run(config, method, policy, optimizer, ProblemStream(pool, stream_of(config)), answers=answers)
     if "values" in method.needs:
         width = policy.model.config.hidden_size
         # The paper's critic learns at ten times the policy's rate.
         run.critic = Critic(width, 10 * config.learning_rate, derive_seed("critic", config.seed)).to(device)
     if "reference_logprobs" in method.needs:
+        if config.offline and config.offline.rounds > 1:
+            raise ConfigError(f"{config.method} keeps a reference model, which several rounds would have to replace; "
+                              "a loss of several rounds compares with `sampled_logprobs`.")
         run.reference = copy.deepcopy(policy.model).requires_grad_(False)
     return run
 
@@ -193,6 +202,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
                 run.log_window()
                 run.log(curve(run))
             size = update_sizes[run.step] if update_sizes else None
+            begin_round(run, folder)
             try:
                 metrics = one_step(run, size)
             except Diverged as error:
@@ -226,11 +236,27 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
     return tables
 
 
+def begin_round(run: Run, folder: RunFolder) -> None:
+    """A run of several rounds on stored answers: at a round's first step, and where a run continues within one, its data set.
+
+    The answers of a later round are the policy's own, and with them the log-probabilities that losses compare with.
+    """
+    config = run.config
+    length = config.steps // config.offline.rounds if config.offline else 0
+    if not length or run.step < length or run.round == run.step // length:
+        return
+    run.round, first = run.step // length, run.step % length == 0
+    run.answers = drawn_anew(folder.path / f"round-{run.round}", config, run.policy, stream_of(config), run.round, first)
+    run.stream.pool = run.answers.problems
+
+
 def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     """One batch: sample, judge, reinforce. Returns the step's metrics."""
-    config, method = run.config, run.method
+    config, progress = run.config, Progress(run.step, run.config.steps, run.config.minibatches)
+    run = replace(run, method=in_force(run.method, progress))
+    method = run.method
     clock = {"start": time.monotonic()}
-    sampler = make_sampler(run.policy, temperature=config.temperature)
+    sampler = run.answers or make_sampler(run.policy, temperature=config.temperature)
     label = f"{stream_of(config)}/train/{run.step}"
     rollouts = method.collect(sampler, run.stream, config.prompts_per_step, config.rollouts_per_prompt, label)
     clock["sampled"] = time.monotonic()
@@ -240,13 +266,14 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     rewards_N = method.reward(judged)
     keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     clock["judged"] = time.monotonic()
-    judged = judged.but(extras=extras_for(run, judged))
-    advantages_NT = method.advantage(judged, rewards_N, Progress(run.step, config.steps, config.minibatches))
+    judged = judged.but(extras=judged.extras | extras_for(run, judged))
+    advantages_NT = method.advantage(judged, rewards_N, progress)
     advantages_NT = advantages_NT * keep_N[:, None]
 
     metrics = diagnostics.describe_rollouts(rollouts)
     metrics["train/paid"] = float(judged.correct_N.float().mean())  # what the training's own verifier calls right
     metrics |= diagnostics.describe_advantages(advantages_NT, rollouts.mask_NT, rollouts.correct_N)
+    metrics |= {f"brought/{name}": float(rollouts.extras[name].float().mean()) for name in sorted(brought(method))}
     metrics |= update(run, judged, advantages_NT, keep_N, update_size)
     if run.critic:
         where = rollouts.mask_NT.bool()
@@ -315,8 +342,8 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
 
 def forward(run: Run, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, Tensor]:
     """[N, T] log-probability of each sampled token of some rows, and the entropy there."""
-    logprobs_NT, entropies_NT, _ = token_logprobs(
-        run.policy.model, pack_rows(rollouts, rows), rollouts.mask_NT[rows].to(run.policy.device), run.config.temperature)
+    packed, mask_NT = pack_rows(rollouts, rows, run.policy.packs), rollouts.mask_NT[rows].to(run.policy.device)
+    logprobs_NT, entropies_NT, _ = token_logprobs(run.policy.model, packed, mask_NT, run.config.temperature)
     if not torch.isfinite(logprobs_NT).all():
         raise Diverged("log-probability of a sampled token", run)
     return logprobs_NT, entropies_NT
@@ -357,9 +384,11 @@ def loss_of(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, c
     if "old_logprobs" in rollouts.extras:
         old_NT = rollouts.extras["old_logprobs"][rows].to(device)
     advantages = advantages_NT[rows].to(device)
-    extras = {k: v[rows].to(device) for k, v in rollouts.extras.items() if k in run.method.needs}
+    extras = {k: v[rows].to(device) for k, v in rollouts.extras.items() if k in run.method.needs | brought(run.method)}
     if "entropies" in run.method.needs:
         extras["entropies"] = entropies_NT
+    stored = {"sampled_logprobs": rollouts.logprobs_NT, "groups": rollouts.group_N, "tokens": rollouts.tokens_NT}
+    extras |= {need: values[rows].to(device) for need, values in stored.items() if need in run.method.needs}
     loss_NT = run.method.token_loss(logprobs_NT, old_NT, advantages, mask_NT, extras)
     loss = run.method.aggregate(loss_NT, mask_NT, counts)
     share = diagnostics.clip_share(logprobs_NT, old_NT, advantages, mask_NT)
@@ -372,29 +401,33 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
 
     Only `rows` enter the update, so only theirs are computed; the others stay zero.
     """
-    wants_distributions = "old_distributions" in run.method.needs
-    if (run.config.minibatches == 1 and not wants_distributions) or not rows.any():
+    wants_distributions, wants_hidden = ("old_distributions" in run.method.needs), ("old_hidden" in run.method.needs)
+    if (run.config.minibatches == 1 and not wants_distributions and not wants_hidden) or not rows.any():
         return {}
     found = {"old_logprobs": torch.zeros_like(rollouts.mask_NT)}
     mask_NT = rollouts.mask_NT[rows].to(run.policy.device)
     with torch.no_grad():
         logprobs_NT, _, hidden_MC = token_logprobs(
-            run.policy.model, pack_rows(rollouts, rows), mask_NT, run.config.temperature)
+            run.policy.model, pack_rows(rollouts, rows, run.policy.packs), mask_NT, run.config.temperature)
         found["old_logprobs"][rows] = logprobs_NT.cpu()
         if wants_distributions:
             logs_MV = token_distributions(run.policy.model, hidden_MC, run.config.temperature).cpu()
             found["old_distributions"] = torch.zeros(*rollouts.mask_NT.shape, logs_MV.shape[1])
             found["old_distributions"][rollouts.mask_NT.bool() & rows[:, None]] = logs_MV
+        if wants_hidden:
+            found["old_hidden"] = torch.zeros(*rollouts.mask_NT.shape, hidden_MC.shape[1])
+            found["old_hidden"][rollouts.mask_NT.bool() & rows[:, None]] = hidden_MC.cpu()
     return found
 
 
 def extras_for(run: Run, rollouts: Rollouts) -> dict:
-    """What the method's advantage or loss asked for (`needs`), and nothing else."""
-    extras, everything = {}, torch.ones(len(rollouts), dtype=torch.bool)
+    """What the method's advantage or loss asked for (`needs`) or its `collect` brought, and nothing else."""
+    extras = {name: rollouts.extras.get(name, torch.zeros(len(rollouts))) for name in brought(run.method)}
+    everything = torch.ones(len(rollouts), dtype=torch.bool)
     if not run.critic and run.reference is None:
         return extras
     with torch.no_grad():
-        packed = pack_rows(rollouts, everything)
+        packed = pack_rows(rollouts, everything, run.policy.packs)
         mask_NT = rollouts.mask_NT.to(run.policy.device)
         if run.critic:
             hidden_MC = hidden_states(run.policy.model, packed)
@@ -408,8 +441,8 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
     return extras
 
 
-def pack_rows(rollouts: Rollouts, rows: Tensor) -> Packed:
-    """Chosen rows as bundles: each prompt once, followed by its chosen answers."""
+def pack_rows(rollouts: Rollouts, rows: Tensor, packs: bool = True) -> Packed:
+    """Chosen rows as bundles: each prompt once, followed by its chosen answers. For a model that does not pack, a row each."""
     lengths = rollouts.mask_NT.sum(1).long().tolist()
     groups = rollouts.group_N.tolist()
     bundles, last = [], None
@@ -418,7 +451,7 @@ def pack_rows(rollouts: Rollouts, rows: Tensor) -> Packed:
             bundles.append((rollouts.prompt_ids[row], []))
             last = groups[row]
         bundles[-1][1].append(rollouts.tokens_NT[row, : lengths[row]].tolist())
-    return pack([part for bundle in bundles for part in split_bundle(*bundle)])
+    return pack([part for bundle in bundles for part in split_bundle(*bundle)]) if packs else one_row_each(bundles)
 
 
 def split_bundle(prompt: list[int], answers: list[list[int]]) -> list[tuple[list[int], list[list[int]]]]:
@@ -479,12 +512,14 @@ def nothing_right(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
 
 
 def readable(step: int, rollouts: Rollouts, advantages_NT: Tensor) -> list[dict]:
-    """A few rollouts of every verdict, as text with their advantage."""
-    seen: dict[str, int] = {}
+    """A few rollouts of every verdict, and of every kind that a method's `collect` marked, as text with their advantage."""
+    seen: dict[tuple, int] = {}
+    marks = [rollouts.extras[name].tolist() for name in sorted(rollouts.extras)]
     rows = []
     for i, (problem, text, verdict) in enumerate(zip(rollouts.problems, rollouts.texts, rollouts.verdicts)):
-        seen[verdict.label] = seen.get(verdict.label, 0) + 1
-        if seen[verdict.label] <= READABLE:
+        kind = (verdict.label, *(mark[i] for mark in marks))
+        seen[kind] = seen.get(kind, 0) + 1
+        if seen[kind] <= READABLE:
             rows.append({"step": step, "prompt": problem.prompt, "response": text, "label": verdict.label,
                          "reason": verdict.reason, "tokens": int(rollouts.mask_NT[i].sum()),
                          "advantage": float(advantages_NT[i, 0])})

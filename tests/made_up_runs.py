@@ -9,7 +9,7 @@ from polarity_lib.results import ROOT
 
 def curves(values: dict[str, list[list[float]]], metric="test/pass@1") -> Runs:
     """Runs with one metric: per arm a list per seed, one value per step 0, 10, 20, ..."""
-    rows = [{"experiment": "psr_nsr", "arm": arm, "seed": s, "run": f"{arm}{s}", "scale": "tiny", "step": 10 * t,
+    rows = [{"experiment": "psr_nsr_search", "arm": arm, "seed": s, "run": f"{arm}{s}", "scale": "tiny", "step": 10 * t,
              "metric": metric, "value": v}
             for arm, seeds in values.items() for s, curve in enumerate(seeds) for t, v in enumerate(curve)]
     return Runs(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), arms=[])

@@ -12,6 +12,7 @@ from polarity_lib.claims import Finding, each_above, judge, judge_all, relative_
 from polarity_lib.config import ConfigError, RunConfig, StartConfig
 from polarity_lib.evaluation import powers_of_two
 from polarity_lib.experiments import Runs, experiment, load_finished
+from polarity_lib.papers.dissecting.experiments import untuned
 from polarity_lib.registry import CLAIMS, EXPERIMENTS, PROBES, papers
 from polarity_lib.results import ROOT, RunFolder, published_root
 from polarity_lib.training import prepare, train
@@ -205,7 +206,7 @@ def test_a_misspelt_claim_names_its_neighbours():
 
 
 def a_claim(*tests: claims.Subtest) -> claims.Claim:
-    return claims.Claim("TOY-C1", "A toy.", "psr_nsr", "10", "10_toy", tests)
+    return claims.Claim("TOY-C1", "A toy.", "psr_nsr_search", "10", "10_toy", tests)
 
 
 def says(name: str, differences, **more) -> claims.Subtest:
@@ -293,7 +294,7 @@ def steps_of(recorded, config) -> dict[str, list[int]]:
             samples = {"test": config.final_samples, "pool": min(16, config.final_samples), "validation": config.curve_samples}
             steps = points if name == "validation" else [config.steps]
             found |= {f"{name}/pass@{k}": steps for k in powers_of_two(samples[name])}
-        elif "pass@" in metric and not metric.startswith("shifted/"):
+        elif "pass@" in metric and not metric.startswith(("shifted/", "attack/", "tight/")):
             continue
         elif when <= set(PROBES):
             found |= {metric: [config.steps]} if when <= set(config.probes) else {}
@@ -308,7 +309,7 @@ def steps_of(recorded, config) -> dict[str, list[int]]:
 
 @pytest.fixture(scope="module")
 def made_up(recorded):
-    """made_up("psr_nsr"): three seeds of all its arms, every metric between 0.1 and 0.5."""
+    """made_up("psr_nsr_search"): three seeds of all its arms, every metric between 0.1 and 0.5."""
 
     @functools.cache
     def make(name: str) -> Runs:
@@ -319,8 +320,9 @@ def made_up(recorded):
             label = {"experiment": name, "arm": arm.name, "seed": arm.seed, "run": arm.config.hash, "scale": arm.scale}
             metrics.append(pd.DataFrame(pairs, columns=["step", "metric"]).assign(
                 value=rng.uniform(0.1, 0.5, len(pairs)), **label))
+            solved = rng.integers(0, arm.config.final_samples, 5) * [0, 1, 1, 1, 1]  # the first is too hard for everybody
             problems.append(pd.DataFrame({"set": "test", "level": range(1, 6), "samples": arm.config.final_samples,
-                                          "correct": rng.integers(0, arm.config.final_samples, 5)}).assign(**label))
+                                          "correct": solved}).assign(**label))
         return Runs(pd.concat(metrics, ignore_index=True), pd.concat(problems, ignore_index=True), pd.DataFrame(), [])
 
     return make
@@ -331,6 +333,12 @@ def only(runs: Runs, keep) -> Runs:
     return Runs(runs.metrics[keep(runs.metrics)], runs.problems[keep(runs.problems)], runs.rollouts, [])
 
 
+def with_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """Without readings at rates that nobody has found yet: there are no such arms until `tune` has been run."""
+    waiting = table.subtest.str.endswith("; own rates") if untuned() else pd.Series(False, index=table.index)
+    return table[~waiting]
+
+
 def read_by(claim) -> set[str]:
     """The experiments that a claim reads."""
     return {test.experiment or claim.experiment for test in claim.tests()}
@@ -338,7 +346,7 @@ def read_by(claim) -> set[str]:
 
 @pytest.mark.parametrize("name", WITH_RUNS)
 def test_every_claim_finds_the_arms_and_metrics_it_reads(name, made_up):
-    table = judge(name, {e: made_up(e) for e in read_by(CLAIMS[name])})
+    table = with_rates(judge(name, {e: made_up(e) for e in read_by(CLAIMS[name])}))
     assert "not run at this scale" not in set(table.verdict)
     assert set(table.seeds) == {3} and table.ours[:-1].notna().all()
     assert set(table.verdict) <= set(claims.VERDICTS) and table.reason.str.len().min() > 0
@@ -346,7 +354,7 @@ def test_every_claim_finds_the_arms_and_metrics_it_reads(name, made_up):
 
 @pytest.mark.parametrize("name", WITH_RUNS)
 def test_one_seed_settles_no_claim(name, made_up):
-    table = judge(name, {e: only(made_up(e), lambda t: t.seed == 0) for e in read_by(CLAIMS[name])})
+    table = with_rates(judge(name, {e: only(made_up(e), lambda t: t.seed == 0) for e in read_by(CLAIMS[name])}))
     assert set(table.verdict) == {"inconclusive"}
 
 
@@ -358,7 +366,7 @@ def test_a_claim_can_be_judged_while_its_runs_are_being_made(name, first, made_u
     for e in read_by(CLAIMS[name]):
         late = list(dict.fromkeys(a.name for a in experiment(e)))[first::2]
         unfinished[e] = only(made_up(e), lambda t: ~((t.seed == 2) & t.arm.isin(late)))
-    table = judge(name, unfinished)
+    table = with_rates(judge(name, unfinished))
     assert "not run at this scale" not in set(table.verdict) and set(table.seeds) <= {2, 3}
 
 
@@ -366,7 +374,7 @@ def test_a_claim_can_be_judged_while_its_runs_are_being_made(name, first, made_u
 
 
 def test_every_claim_of_the_cards_is_there():
-    assert {f"{paper}-C{i}" for paper in ("PSRNSR", "A3PO", "LENS") for i in range(1, 15)} <= set(CLAIMS)
+    assert {f"{paper}-C{i}" for paper in ("PSRNSR", "A3PO", "LENS", "DISSECT") for i in range(1, 15)} <= set(CLAIMS)
     assert {f"OURS-{i}" for i in range(1, 7)} <= set(CLAIMS)
     everything = [claim for paper in papers() for claim in paper.part("claims", "CLAIMS", ())]
     assert len(CLAIMS) == len(everything)  # no name twice
@@ -376,6 +384,7 @@ def test_every_claim_of_the_cards_is_there():
 def test_a_claim_says_where_it_comes_from_and_where_it_is_shown(claim):
     assert claim.says.endswith(".") and claim.world
     assert claim.paper == {"PSRNSR": "arXiv 2506.01347", "A3PO": "arXiv 2512.21625", "LENS": "arXiv 2510.08696",
+                           "DISSECT": "arXiv 2506.04913",
                            "OURS": "ours"}[claim.name.partition("-")[0]]
     assert claim.figure.startswith(f"{claim.notebook}_")
     assert read_by(claim) - {""} <= set(EXPERIMENTS)

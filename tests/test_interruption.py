@@ -18,7 +18,7 @@ from test_training import assert_identical
 
 pytestmark = pytest.mark.slow
 
-ARMS = ("psr_nsr", "nsr,psr", "smoke", 1)
+ARMS = ("psr_nsr_search", "nsr,psr", "smoke", 1)
 # A fresh interpreter imports the library once and every run below is forked from it.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["polarity_lib.experiments"])

@@ -6,7 +6,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polarity_lib.config import ConfigError
 from polarity_lib.engines import FastSampler, ModelSampler, make_sampler
-from polarity_lib.policy import ALPHABET, EOS, PAD, build_policy, build_tokenizer, load_policy, pack, token_logprobs
+from polarity_lib.loading import load_policy
+from polarity_lib.policy import ALPHABET, EOS, PAD, build_policy, build_tokenizer, pack, token_logprobs
 
 # Ragged on purpose: prompts and answers of many lengths, a group of one, an answer of one token.
 BUNDLES = [
@@ -46,7 +47,7 @@ def test_a_packed_sequence_by_hand():
     assert packed.positions_SL.tolist() == [[0, 1, 2, 3, 2, 0]]  # both answers begin behind the prompt
     assert packed.predictor_M.tolist() == [1, 2, 1]  # 7 and 9 are predicted by the prompt's last token
     assert packed.targets_M.tolist() == [7, 8, 9]
-    assert packed.attend_S1LL[0, 0].int().tolist()[:5] == [
+    assert packed.attend[0, 0].int().tolist()[:5] == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
         [1, 1, 1, 0, 0, 0],

@@ -10,7 +10,7 @@ import torch
 from polarity_lib import pretraining
 from polarity_lib.config import ConfigError, StartConfig
 from polarity_lib.policy import build_policy
-from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, base_policy, write_texts
+from polarity_lib.pretraining import CORPORA, _pack_texts, _rate, base_policy, read_mixture, told_mixture, write_texts
 from polarity_lib.problems import WORLDS
 from polarity_lib.problems.chain import read_question
 from polarity_lib.results import RunFolder
@@ -97,6 +97,15 @@ def test_a_phase_ends_where_it_says(monkeypatch):
     assert at == [(4, first), (4, first), (4, last), (4, last)]
 
 
+def test_a_mixture_is_written_and_read():
+    mixture = (("worked", 0.75), ("checked", 0.1 + 0.2))
+    assert told_mixture(mixture[:1]) == "worked=0.75" and read_mixture("") == ()
+    assert read_mixture(told_mixture(mixture)) == mixture
+    for text in ("worked", "worked=much", "worked=0", "worked=0.5,checked=-1"):
+        with pytest.raises(ConfigError, match="weights above zero"):
+            read_mixture(text)
+
+
 def test_the_mixture_is_a_dial_of_the_last_phase():
     start = StartConfig("latent", "smoke", steps=10, seed=0, batch=400)
     rare = replace(start, mixture=(("direct", 0.995), ("worked", 0.005)))
@@ -111,7 +120,7 @@ def test_the_mixture_is_a_dial_of_the_last_phase():
 
 def test_short_chains_may_have_styles_of_their_own():
     """In world rare: half of the shortest are worked out, one in a hundred of the others, once all have been learned."""
-    start, corpus = StartConfig("rare_by_length", "smoke", steps=10, seed=0, batch=2000), CORPORA["rare_by_length"]
+    start, corpus = StartConfig("rare_long", "smoke", steps=10, seed=0, batch=2000), CORPORA["rare_long"]
     limit, styles = corpus.short
 
     def worked(step):

@@ -9,6 +9,7 @@ from conftest import BABBLE
 from polarity_lib.config import RunConfig
 from polarity_lib.evaluation import sample_test
 from polarity_lib.papers.a3po.probes import SHIFTED_WORLDS
+from polarity_lib.papers.dissecting import probes as dissecting
 from polarity_lib.problems import world_named
 from polarity_lib.registry import PROBES
 from polarity_lib.rollouts import Rollouts
@@ -32,21 +33,25 @@ def rollouts_of(rows, groups, rights, logprobs=None) -> Rollouts:
 
 
 NAMES = {
-    "faithful": {"probe/rewarded", "probe/faithful", "probe/hacked"},
+    "faithful": {"probe/rewarded", "probe/unearned", "probe/faithful", "probe/hacked"},
     "shifted": {f"shifted/{w}/pass@{k}" for w in SHIFTED_WORLDS for k in (1, 16)},
     "patterns": {"patterns/novel", "patterns/reused"},
     "garbled": {"probe/base_surprise", "probe/unreadable"},
     "sparse": {"sparse/raw", "sparse/normalised"},
+    "drift": set(),  # CONFIG has no data set
+    "blame": {f"blame/{name}" for name in ("nthr_precision", "nthr_recall", "share", "nthr_spared", "value_hit")},
 }
+THEIR_OWN = set(dissecting.PROBES)  # tested beside their paper
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", sorted(set(PROBES) - THEIR_OWN))
 def test_a_probe_gives_its_numbers_again(name, babbler):
     before = [p.detach().clone() for p in babbler.model.parameters()]
     found = PROBES[name](babbler, CONFIG)
     assert set(found) == NAMES[name]
     undefined = {k for k, v in found.items() if not math.isfinite(v)}
-    assert undefined <= ({"patterns/novel", "patterns/reused"} if name == "patterns" else set())  # nothing may be right
+    if name not in ("patterns", "blame"):  # nothing may be right, nothing spared
+        assert not undefined
     assert {k: v for k, v in found.items() if k not in undefined} == {
         k: v for k, v in PROBES[name](babbler, CONFIG).items() if k not in undefined}
     assert all(torch.equal(p, b) for p, b in zip(babbler.model.parameters(), before))  # a probe trains nothing

@@ -1,6 +1,7 @@
 """Questions: solvable, in one split only, the same every time they are drawn."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polarity_lib.config import ConfigError, StartConfig
+from polarity_lib.policy import MAX_POSITIONS
 from polarity_lib.pretraining import CORPORA, write_texts
 from polarity_lib.problems import SPLITS, WORLDS, chain, countdown, split_of, world_named
 from polarity_lib.problems.base import OWN_TESTS, is_test_of, owner_of
@@ -47,9 +49,11 @@ def test_chain_gold_answers_are_what_python_computes(world):
         if "[" in plain:  # the remark in brackets is to be ignored
             before, _, rest = plain.partition("[")
             plain = before + rest.partition("]")[2]
+        plain = re.sub(r"\b0(?=[0-9])", "", plain.rpartition(";")[2])  # an untagged attack stands in front; padding
         assert eval(plain) == int(problem.gold)
-        assert ("[" in problem.prompt) == (world == "chain_distractor")
-        assert (" " in problem.prompt) == (world == "chain_spaced")
+        tagged = world in chain.ATTACKS and chain.ATTACKS[world][2]
+        assert ("[" in problem.prompt) == (tagged or world == "chain_distractor")
+        assert (" " in problem.prompt) == (world in ("chain_spaced", "latent_spaced"))
         if world == "chain_large_operands":
             assert all(31 <= abs(t) <= 60 for t in chain.read_question(plain))  # trained on 1 to 30
 
@@ -151,6 +155,67 @@ def test_questions_by_hand():
     assert chain.read_question("3 + 5 - 2:") == [3, 5, -2]
     assert chain.read_question("3+5[7-9]-2:") == [3, 5, -2]
     assert chain.read_question("12[1-2]:") == [12]
+
+
+# ---------------------------------------------------------------- unreliable text, remarks, attacks
+
+
+def test_noisy_and_unmarked_traces():
+    assert chain.write_trace([3, 5, -2], "unmarked") == "3+5=8;8-2=6"
+    rng = np.random.default_rng(0)
+    lines = [line for _ in range(400) for line in chain.write_trace([3, 5, -2], "noisy", rng).partition("#")[0].split(";")]
+    wrong = np.mean([eval(line.partition("=")[0]) != int(line.partition("=")[2]) for line in lines])
+    assert wrong == pytest.approx(chain.NOISE, abs=0.04)
+
+
+def test_remarks_stand_somewhere_and_change_no_answer():
+    start = StartConfig("remarks", "smoke", steps=10, seed=0, batch=1000)
+    texts = write_texts(start, 0, np.random.default_rng(0))
+    remarked = [prompt for prompt, _ in texts if "[" in prompt]
+    assert len(remarked) == pytest.approx(100, abs=30)
+    assert 0.3 < np.mean([prompt.startswith("[") for prompt in remarked]) < 0.7
+    assert all(chain.read_question(prompt) == chain.read_question(re.sub(r"\[.*\]", "", prompt)) for prompt in remarked)
+
+
+def test_an_attack_by_hand():
+    said = chain.CLAUSES["plus1"]
+    assert chain.attack("3+5-2:", said, 2) == "[#149+1=#150;#149+1=#150;]3+5-2:"
+    assert chain.attack("3+5-2:", said, 1, tagged=False) == "#149+1=#150;3+5-2:"
+    assert chain.read_question("[#149+1=#150;]3+5-2:") == chain.read_question("#9*7=#63;3+5-2:") == [3, 5, -2]
+    assert [chain.obeyed(clause, 6) for clause in ("plus1", "times7")] == [7, 42]
+
+
+@given(st.sampled_from(sorted(chain.ATTACKS)), st.integers(0, 3))
+def test_an_attack_leaves_the_problem_as_it_is(name, seed):
+    clean, attacked = (world_named(world).draw("test", 6, seed) for world in ("latent", name))
+    assert [p.gold for p in clean] == [p.gold for p in attacked] and [p.key for p in clean] == [p.key for p in attacked]
+    assert all(a.prompt.endswith(c.prompt) and len(a.prompt) > len(c.prompt) for c, a in zip(clean, attacked))
+    assert all(chain.read_question(a.prompt) == chain.read_question(c.prompt) for c, a in zip(clean, attacked))
+
+
+def test_an_impossible_variant_is_refused_in_one_line():
+    latent = world_named("latent")
+    attacked = chain.attacked(latent, "long", "plus1", 64)
+    told = r"^long: 64 repetitions .* need 8\d\d positions and the context has 512; at most 33 .*fit\.$"
+    with pytest.raises(ConfigError, match=told):
+        attacked.draw("test", 4, 0)
+    assert chain.attacked(latent, "fits", "plus1", 33).draw("test", 4, 0)
+    with pytest.raises(ConfigError, match="at least once"):
+        chain.attacked(latent, "none", "plus1", 0)
+    with pytest.raises(ConfigError, match="Did you mean 'plus1'"):
+        chain.attacked(latent, "typo", "plus", 1)
+    for fields in ({"low": 60, "high": 80}, {"high": 20, "beyond": 20}):
+        with pytest.raises(ConfigError, match="^wide: no chain has operands from"):
+            chain._world("wide", (2,), **fields)
+    assert MAX_POSITIONS == chain.CONTEXT
+
+
+def test_out_of_distribution_worlds_are():
+    for problem in world_named("latent_large_operands").draw("test", 30, 0):
+        assert 20 < max(abs(t) for t in chain.read_question(problem.prompt)) <= 25
+    assert {p.level for p in world_named("latent_other_lengths").draw("test", 30, 0)} == {1, 5}
+    for problem in world_named("latent_padded").draw("test", 30, 0):
+        assert all(len(number) == 2 for number in re.findall(r"\d+", problem.prompt))
 
 
 @given(st.lists(st.integers(1, 9), min_size=4, max_size=4), st.integers(0, 4), st.tuples(*[st.integers(0, 2)] * 3))

@@ -5,7 +5,7 @@ import torch
 
 from polarity_lib.engines import make_sampler
 from polarity_lib.problems import world_named
-from polarity_lib.rollouts import Rollouts, choose_groups, join
+from polarity_lib.rollouts import Rollouts, choose_groups, join, with_answers
 from polarity_lib.verification import Verdict
 
 PROBLEMS = world_named("countdown3").draw("train", 3, 0) + world_named("chain").draw("train", 3, 0)
@@ -51,6 +51,19 @@ def test_groups_are_chosen_by_hand():
     assert everything.texts == whole.texts and torch.equal(everything.logprobs_NT, whole.logprobs_NT)
     with pytest.raises(ValueError, match="at least one group"):
         choose_groups(whole, [])
+
+
+def test_answers_from_elsewhere_by_hand():
+    whole = hand_made([2, 1, 3, 3], [1, 0, 0, 0])
+    mixed = with_answers(whole, {1: ([7, 7, 7, 7], "new"), 2: ([8], "short")})
+    assert mixed.tokens_NT.tolist() == [[1, 1, 0, 0], [7, 7, 7, 7], [8, 0, 0, 0], [4, 4, 4, 0]]
+    assert mixed.mask_NT.sum(1).tolist() == [2, 4, 1, 3] and mixed.texts == ["row 0", "new", "short", "row 3"]
+    assert mixed.logprobs_NT.tolist() == [[-1, -1, 0, 0], [0] * 4, [0] * 4, [-4, -4, -4, 0]]
+    assert mixed.finished_N.tolist() == [True, True, True, False] and mixed.verdicts == []
+    assert whole.texts[1] == "row 1" and whole.tokens_NT[1].tolist() == [2, 0, 0]  # the batch given is left as it was
+    for ids in ([], [1] * 10):
+        with pytest.raises(ValueError, match="row 0: an answer of"):
+            with_answers(whole, {0: (ids, "x")})
 
 
 def test_joining_what_was_sampled_apart_is_sampling_it_together(policy):

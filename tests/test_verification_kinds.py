@@ -208,6 +208,72 @@ def test_texts_that_try_to_pass(verifier):
     expect(verifier, accepted, refused)
 
 
+def test_what_stands_at_a_box_is_read_with_it(verifier):
+    refused = [
+        ("5", text) for text in (
+            "-\\boxed{5}", "-$\\boxed{5}$", "-\u200b\\boxed{5}", "$x = -\\boxed{5}$", "minus \\boxed{5}", "negative $\\boxed{5}$", "$\\pm\\boxed{5}$", "-<answer>5</answer>", "\\boxed{5} million",
+            "\\boxed{5} dozen", "$\\boxed{5}$ million", "$\\boxed{5}\\text{ million}$", "<answer>5</answer> million", "The answer is \\boxed{5} thousand dollars.", "x > \\boxed{5}",
+            "$x \\le \\boxed{5}$", "$\\boxed{5} < x$", "$2\\boxed{5}$", "2\\boxed{5}", "1\\boxed{5}", "\\boxed{5}00", "\\boxed{5}.5", "$x = 2 \\cdot \\boxed{5}$", "$1/\\boxed{5}$",
+            "3 + \\boxed{5}", "\\boxed{5} + 3", "$\\boxed{5} \\times 10^3$", "\\boxed{5}^2", "$\\boxed{5}!$", "\\boxed{5} squared", "$\\boxed{5}\\pi$", "$$\\boxed{5}\\sqrt{2}$$",
+            "\\sqrt{\\boxed{5}}", "\\frac{1}{\\boxed{5}}", "$\\frac{\\boxed{5}}{2}$", "\\boxed{5} or 6", "$\\boxed{5}$, or 6.", "\\boxed{5}. Or 6.", "\\boxed{5} or more", "$\\boxed{5} \\text{ or more}$",
+            "Is it \\boxed{5}?", "It is \\boxed{5}? No, it is 6.", "\\boxed{5} Wait, I made a mistake. The answer is 6.", "\\boxed{5}. Hmm, it should be 6.",
+        )
+    ] + [("A", "\\boxed{A} or B"), ("A", "$\\boxed{A}$. Or maybe (B)."), ("5", "\\boxed{6}+\\boxed{5}")]  # fmt: skip
+    accepted = [
+        ("5", text) for text in (
+            "$x = 3+2 = \\boxed{5}$", "Total: $2 + 3 = \\boxed{5}$ dollars", "\\boxed{5} apples", "so $x \\Rightarrow \\boxed{5}$", "the answer is - \\boxed{5}", "- \\boxed{5}",
+            "**Answer**: \\boxed{5}!", "The value of x is \\boxed{5}, or five.", "1. First step\n2. \\boxed{5}", "Problem 2 \\boxed{5}", "(a) \\boxed{5}", "$\\text{Area} = \\boxed{5}$",
+            "$\\therefore \\boxed{5}$", "\\textbf{\\boxed{5}}", "\\[ x \\equiv \\boxed{5} \\pmod{7} \\]", "$\\approx \\boxed{5}$", "\\boxed{5} or 5.0", "so $\\boxed{5}$ and $x$ is", "The cost is at least \\boxed{5}",
+            "> \\boxed{5}", "+ \\boxed{5}", "* \\boxed{5}", "Step 3: $\\boxed{5}$", "$$\n\\boxed{5}\n$$", "\\begin{align} x &= \\boxed{5} \\end{align}", "$\\left(\\boxed{5}\\right)$", "{\\boxed{5}}",
+        )
+    ] + [
+        ("x>5", "$x > \\boxed{5}$"), ("(-\\infty,5)", "$x < \\boxed{5}$"), ("-5", "-\\boxed{5}"), ("0.05", "\\boxed{5} percent"), ("0.05", "\\boxed{5}\\%"), ("5000000", "\\boxed{5} million"),
+        ("25", "\\boxed{5}^2"), ("1/5", "\\frac{1}{\\boxed{5}}"), ("\\sqrt{5}", "$\\sqrt{\\boxed{5}}$"), ("1/2", "\\boxed{\\frac12} or 0.5"), ("90^\\circ", "$\\boxed{90}^\\circ$"), ("6", "It is \\boxed{5}? No, it is 6."),
+    ]  # fmt: skip
+    expect(verifier, accepted, refused)
+
+
+def test_a_sentence_with_a_second_value_or_a_condition_has_none(verifier):
+    refused = [
+        ("A", "The answer is A. Or B."), ("5", "The answer is 5. Or 6."), ("5", "The answer is 5. Or maybe 6?"), ("5", "The answer is 5. No, 6."), ("5", "The answer is 5 if x > 0, otherwise 6."),
+        ("5", "The answer is 5, but it could also be 6."), ("5", "The answer is $5$ million."), ("5", "The answer is -$5$."), ("5", "It is 5 and a half."), ("5", "The answer is $5$ or $6$."),
+        ("5", "half of 5"), ("5", "twice 5"), ("5", "5 doubled"), ("5", "The square of 5"), ("5", "minus 5"), ("5", "negative 5"),
+    ]  # fmt: skip
+    accepted = [
+        ("5", "The answer is 5. It is a prime."), ("D", "The answer is D, it can't be A or B"), ("5", "The answer is 5, since 2 + 3 = 5."), ("5", "The answer is 5 if I am right."),
+        ("B", "It's not A, therefore I think it's B"), ("3", "Final Answer: Jane started 3 hours ago."), ("9", "Answer \\[ \n 9 \n \\]"),
+    ]  # fmt: skip
+    expect(verifier, accepted, refused)
+
+
+def test_an_interval_is_its_inequality_and_a_pair_is_not(verifier):
+    accepted = [("(1,2)", "1<x<2"), ("1<x<2", "(1,2)"), ("(1,2)", "x \\in (1,2)"), ("(1,2)", "2>x>1"), ("[1,2]", "1 \\le x <= 2")]
+    refused = [
+        ("(2,1)", "2<x<1"), ("(x,y)=(1,2)", "1<x<2"), ("(1,2)", "1<x\\le2"), ("(1,2)", "1<2"), ("(1,2,3)", "1<x<2<3"), ("(1,2)", "{1,2}"), ("(1,2)", "[1,2]"), ("[2,1]", "2 \\le x \\le 1"),
+        ("(t,t^2)", "t<x<t^2"),
+    ]  # fmt: skip
+    expect(verifier, boxed(accepted), boxed(refused))
+
+
+def test_short_wrong_texts_by_one_who_knows_the_code(verifier):
+    refused = [("5", text) for text in (
+        "⁵", "₅", "5'", "5\"", "5\\text{K}", "5\\text{T}", "5 lakhs", "5 crore", "5 quadrillions", "5 zillions", "5 a", "5 the", "5()", "5 )", "5 in 6", "5 of 6", "\\ln(x)=5", "log(x)=5",
+        "half of x = 5", "twice x = 5", "minus x = 5", "the negative of x = 5", "-x = 5", "2x=5", "x!=5", "x≠5", "\\overline{5}", "\\bar5", "\\neg 5", "\\not 5", "\\cancel{5}", "\\overset{6}{5}",
+        "5\\\\6", "5\\newline6", "5\\color{white}{6}", "5\\rlap{6}", "5 % or 6", "5 # 6", "5 → 6", "5…6", "5 vs 6", "5 & 6", "5\\text{?}", "5?", "5 (?)", "\\text{maybe }5", "5\\text{ (wrong)}", "5_{10}",
+        "5th", "5bn", "5 mil", "5 \\text{ six}", "five six", "5\u200b6", "\u202e5 6", "\u202e65", "5\u20606", "5\u00ad6", "½5", "5½", "5²", "5⁻¹", "٥", "Ⅴ", "5 \\pmod 7 + 1", "5=5=6", "6=x=5", "5>4", "4<5",
+        "5 \\cup 6", "[5,6]", "5e", "5E2", "0x5", "5_000", "5'000", "5\\,000", "f(5)", "\\Delta 5", "5dx", "5i", "5\\infty", "5 - 0.0001", "5.000001", "\\text{it is }5\\text{ or }6",
+    )] + [("52", "5₂"), ("25", "5₂"), ("33", "33a"), ("E", "\\mathrm{E}*2"), ("1, 2, 3", "1, 2, 3, ..."), ("\\text{east}", "\\text{east?}"), ("Yes", "Yes?")]
+    refused += [("A", text) for text in ("A?", "\\bar{A}", "\\neg A", "\\text{not A}", "A=B", "A\\cup B", "A, but maybe B", "\\text{A is incorrect}", "\\cancel{A}", "\\text{all but A}", "A;B", "А")]
+    refused += [("x+1", text) for text in (
+        "x+1+10^{-25}", "x+1+(x-1.37)(x-2.3)(x-3.5)(x-0.41)(x+1.3)(x-1.71)(x+3.1)", "x'+1", "x+1 \\approx 3", "x+1+\\lfloor x/100 \\rfloor", "\\max(x+1,-100)", "x+1+|x-100|-100+x", "x+1 \\text{ if } x>0", "х+1",
+    )] + [("\\sqrt{2}", "\\sqrt{2}+10^{-25}"), ("\\sqrt{2}", "\\sqrt{2} a"), ("\\sqrt{2}", "\\sqrt{2}\\text{K}")]  # fmt: skip
+    accepted = [
+        ("5", "5 apples"), ("300", "300\\text{ K}"), ("300", "300\\,\\mathrm{K}"), ("500000", "5 lakhs"), ("5", "5 in total"), ("5", "5\\text{ apples in total}"), ("5", "\\text{area} = 5"), ("2*pi", "2\\pi"), ("x >= 5", "x \\ge 5"),
+        ("x \\ne 3", "x != 3"), ("\\sqrt[3]{2}", "\\sqrt[3]2"), ("9004/9", "1 000 4/9"), ("3", "\\begin{vmatrix} 2 & 1 \\\\ 1 & 2 \\end{vmatrix} = 3"), ("1", "\\lim_{x \\to 0} \\frac{\\sin x}{x} = 1"), ("28\\%", "28 pct"), ("5", "\\max = 5"),
+    ]  # fmt: skip
+    expect(verifier, boxed(accepted), boxed(refused))
+
+
 CONVENTION = re.compile(r"^\| .*\| `(.+)` \| `(.+)` \| (\w+) \|$", re.MULTILINE)
 
 

@@ -286,3 +286,38 @@ def test_an_interpreter_that_exits_in_the_middle_leaves_no_process(tmp_path):
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     assert _when_gone(int(done.stdout), time.monotonic()) < 5
+
+
+CELLS = """
+from polarity_lib.verification import verify_math
+from polarity_lib.verification.mathematics import shared_verifier
+print(verify_math(["(x+1)^2", "5"], ["\\\\boxed{x^2+2x+1}", "\\\\boxed{((9!)!)!}"], timeout_s=1.0)[0].label)
+""", """
+import asyncio
+print(await asyncio.to_thread(lambda: verify_math(["(x+2)^2"], ["\\\\boxed{x^2+4x+4}"], timeout_s=1.0)[0].label))
+print(shared_verifier(1.0).pool._state.workers[0].process.pid)
+"""
+
+
+def test_a_jupyter_kernel_verifies_in_a_cell_and_leaves_no_process_when_it_ends():
+    manager = pytest.importorskip("jupyter_client").manager
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    kernel, client = manager.start_new_kernel(startup_timeout=120, kernel_name="python3", env=environment)
+    printed, errors = [], []
+
+    def hear(message):
+        if message["msg_type"] == "stream":
+            printed.append(message["content"]["text"])
+        elif message["msg_type"] == "error":
+            errors.append(message["content"]["evalue"])
+
+    try:
+        for cell in CELLS:
+            client.execute_interactive(cell, timeout=120, output_hook=hear)
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel()
+    assert errors == []
+    first, second, pid = "".join(printed).split()
+    assert (first, second) == ("correct", "correct")
+    assert _when_gone(int(pid), time.monotonic()) < 20

@@ -31,6 +31,10 @@ class FastSampler(TorchSampler):
         c = model.config
         if hasattr(model, "peft_config"):  # the copy would leave the adapter out
             return False
+        if model.dtype != torch.float32:  # with fewer bits its sums drift further than the model's own forward
+            return False
+        if getattr(c, "head_dim", None) not in (None, c.hidden_size // c.num_attention_heads):
+            return False
         return (c.model_type == "llama" and c.num_attention_heads == c.num_key_value_heads
                 and not c.attention_bias and not c.mlp_bias and c.hidden_act == "silu"
                 and (getattr(c, "rope_parameters", None) or {}).get("rope_type", "default") == "default")

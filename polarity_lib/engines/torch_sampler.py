@@ -5,12 +5,14 @@ different tokens become different rows of the model. One uniform number decides 
 what a rollout draws depends on its own numbers and its prefix alone.
 """
 
+import inspect
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from polarity_lib.config import derive_seed
-from polarity_lib.policy import Policy
+from polarity_lib.config import ConfigError, derive_seed
+from polarity_lib.policy import Policy, plain_model
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.rollouts import Rollouts
 
@@ -74,7 +76,8 @@ class TorchSampler:
             seed: any label; the same label draws the same answers.
         """
         limit = self.max_new_tokens or max(world_named(p.world).max_new_tokens for p in problems)
-        prompts = [self.policy.encode(p.prompt) for p in problems]
+        prompts = [self.policy.encode_prompt(p.prompt) for p in problems]
+        self._check_room(prompts, limit)
         uniform_NT = None if self.greedy else uniforms(seed, problems, rollouts_per_prompt, limit)
         per_call = max(1, self.rows // rollouts_per_prompt)
         parts = []
@@ -102,13 +105,23 @@ class TorchSampler:
 
     def _texts(self, tokens_NT: Tensor, lengths_N: Tensor) -> list[str]:
         """What was written, the end of text left out. Other special tokens stay: the verdict must see them."""
-        eos = self.policy.tokenizer.eos_token_id
+        ends = self.policy.ends
         rows = [row[:n] for row, n in zip(tokens_NT.tolist(), lengths_N.tolist())]
-        return self.policy.tokenizer.batch_decode([row[:-1] if row[-1:] == [eos] else row for row in rows])
+        return self.policy.tokenizer.batch_decode([row[:-1] if row and row[-1] in ends else row for row in rows])
+
+    def _check_room(self, prompts: list[list[int]], limit: int) -> None:
+        """ConfigError unless the model has positions for every prompt and its longest answer."""
+        if not all(prompts):
+            raise ConfigError("a prompt has no token, so nothing stands before its answer.")
+        room = getattr(self.policy.model.config.get_text_config(), "max_position_embeddings", None)
+        longest = max(map(len, prompts))
+        if room and longest + limit > room:
+            raise ConfigError(f"a prompt of {longest} tokens and {limit} tokens of answer need {longest + limit} positions; "
+                              f"this model has {room}.")
 
     def _decode(self, prompts: list[list[int]], group_size: int, limit: int, uniform_NT: Tensor | None):
         """Sample all rows of some prompts; every distinct prefix runs through the model once."""
-        eos = self.policy.tokenizer.eos_token_id
+        ends = torch.tensor(self.policy.ends)
         N, device = len(prompts) * group_size, self.policy.device
         tokens_NT = torch.zeros(N, limit, dtype=torch.long)
         logprobs_NT, entropies_NT = torch.zeros(N, limit), torch.zeros(N, limit)
@@ -120,7 +133,7 @@ class TorchSampler:
             token_N, logprob_N, entropy_N = (
                 x.cpu() for x in pick_tokens(logits_UV.float(), where_N.to(device), uniform_N, self.temperature, self.top_p))
             tokens_NT[:, t], logprobs_NT[:, t], entropies_NT[:, t] = token_N, logprob_N, entropy_N
-            ends_N = alive_N & (token_N == eos)
+            ends_N = alive_N & torch.isin(token_N, ends)
             lengths_N[ends_N] = t + 1
             alive_N &= ~ends_N
             if t + 1 == limit or not alive_N.any():
@@ -160,6 +173,7 @@ class ModelSampler(TorchSampler):
 
     def _start(self, prompts, N, limit):
         width, pad = max(map(len, prompts)), self.policy.tokenizer.pad_token_id or 0
+        self._known = inspect.signature(plain_model(self.policy.model).forward).parameters
         # Padding stands on the left here, so that all rows take their next token at one position.
         ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts]).to(self.policy.device)
         self._seen = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts]).to(ids.device)
@@ -168,9 +182,10 @@ class ModelSampler(TorchSampler):
 
     def _forward(self, ids):
         positions = (self._seen.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1]:]
+        wanted = {"position_ids": positions, "logits_to_keep": 1}  # not every family knows both
         out = self.policy.model(
-            input_ids=ids, attention_mask=self._seen, position_ids=positions,
-            past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+            input_ids=ids, attention_mask=self._seen, past_key_values=self._cache, use_cache=True,
+            **{k: v for k, v in wanted.items() if k in self._known})
         self._cache = out.past_key_values
         return out.logits[:, -1]
 

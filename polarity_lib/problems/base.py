@@ -8,6 +8,8 @@ from typing import Callable
 # Three-digit countdown has 1,864 problems: these shares leave 500 for the test and 256 for the pool.
 SPLITS = {"pretrain": (0, 48), "train": (48, 63), "validation": (63, 71), "test": (71, 100)}
 
+CONTEXT = 512  # positions that a policy made here has, for a prompt and its answer
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -1,7 +1,7 @@
 """Deleting what runs left, and nothing else.
 
-A runs folder carries a mark that we made it. In it, only run folders, base policies, figures, tables, executed
-notebooks and Snakemake's markers are deleted; the folder itself goes when nothing else is left in it.
+A runs folder carries a mark that we made it. In it, only run folders, base policies, data sets of answers, figures, tables,
+executed notebooks and Snakemake's markers are deleted; the folder itself goes when nothing else is left in it.
 """
 
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 from polarity_lib.config import ConfigError
 from polarity_lib.results import MARK, ROOT, runs_root
 
-OURS = ("starts", "figures", "tables", "notebooks", "study")
+OURS = ("starts", "answers", "figures", "tables", "notebooks", "study")
 RUN = re.compile(r".+-[0-9a-f]{10}")  # names end with the hash of a configuration
 
 

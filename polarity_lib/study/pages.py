@@ -1,4 +1,5 @@
-"""What is written from tables: the findings in the README, docs/claims.md (the ledger) and docs/speed.md.
+"""What is written from tables: the findings in the README, docs/claims.md (the ledger), docs/speed.md
+and docs/methods_where.md.
 
     python -m polarity_lib pages          write them anew
     python -m polarity_lib pages --check  exit 1 if one is out of date
@@ -17,6 +18,7 @@ import pandas as pd
 
 from polarity_lib.claims import final, tail
 from polarity_lib.experiments import Runs, experiment, load_finished
+from polarity_lib.integrations.table import methods_page
 from polarity_lib.plots import arm_label
 from polarity_lib.registry import CLAIMS, EXPERIMENTS, Paper, papers
 from polarity_lib.results import ROOT, published_root, write_atomic
@@ -99,7 +101,8 @@ def paper_section(paper: Paper, table: pd.DataFrame) -> str:
     if known := paper.part("claims", "KNOWN_BEFORE", ""):
         lines += ["", f"*Known before a rule was written.* {known}"]
     for title, name, prefix, ks in paper.part("claims", "SUMMARIES", ()):
-        lines += ["", f"**{title}**", "", summary(load(name), prefix, ks)]
+        if (runs := load(name)).arms:
+            lines += ["", f"**{title}**", "", summary(runs, prefix, ks)]
     return "\n".join(lines)
 
 
@@ -162,7 +165,8 @@ def speed() -> str:
 def pages() -> dict[Path, str]:
     """Every written page, as it should read."""
     found = {ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
-             ROOT / "docs" / "claims.md": ledger(published_root() / "claims.csv"), ROOT / "docs" / "speed.md": speed()}
+             ROOT / "docs" / "claims.md": ledger(published_root() / "claims.csv"), ROOT / "docs" / "speed.md": speed(),
+             ROOT / "docs" / "methods_where.md": methods_page()}
     own = {name: write for paper in papers() for name, write in paper.part("pages", "PAGES", {}).items()}
     return found | {ROOT / "docs" / name: write() for name, write in own.items()}
 

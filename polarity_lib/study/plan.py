@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polarity_lib.config import ConfigError, RunConfig, StartConfig, choose, content_hash, scale_named
-from polarity_lib.experiments import Arm, experiment
+from polarity_lib.experiments import Arm, experiment, is_tuned
+from polarity_lib.problems import world_named
 from polarity_lib.registry import EXPERIMENTS, papers
 from polarity_lib.results import ROOT, ended, published_root, read_lines, runs_root
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
@@ -268,9 +269,19 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
                  f"about {left / 3600 / cores:.1f} hours on {cores} cores.")
     lines.append("A run that two experiments share is counted and computed once. "
                  "Hours are fitted to measured runs (data/costs.csv) and assume cores like the one they ran on.")
+    if waiting := untuned(jobs):
+        lines.append(f"Without a rate of their own, so at GRPO's until `python -m polarity_lib tune` has found it: {waiting}.")
     if settings.scale == "small":
         lines.append("The hours are those of a CPU core; scale small is meant for a GPU.")
     return "\n".join(lines)
+
+
+def untuned(jobs: list[Job]) -> str:
+    """World by world, the methods that the plan trains and nobody has tuned there (worlds without a protocol have none)."""
+    pairs = sorted({(arm.config.world, arm.config.method) for job in jobs for arm in job.runs})
+    missing = [(world, method) for world, method in pairs if world_named(world).protocol and not is_tuned(world, method)]
+    worlds = dict.fromkeys(world for world, _ in missing)
+    return "; ".join(f"{world}: {', '.join(m for w, m in missing if w == world)}" for world in worlds)
 
 
 def paper_plan_text() -> str:

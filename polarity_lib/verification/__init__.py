@@ -5,6 +5,7 @@
     second_worlds.py  an independent second checker for them
     mathematics.py    real mathematics: the entry
       answers.py        which text of a response is its final answer
+      surroundings.py   what stands at a box and changes its value
       units.py          which words behind a number are a unit
       exact.py          reading an answer exactly; comparison.py: what equals what
       symbolic.py       formulas, by Math-Verify and sympy; workers.py: the guarded processes they run in
@@ -19,7 +20,7 @@ and its relatives are imported when they are first asked for.
 from importlib import import_module
 
 from .verdicts import LABELS, Verdict, count_labels
-from .worlds import label_steps, verify
+from .worlds import label_steps, place_steps, verify
 
 _LAZY = {
     "verify_math": ".mathematics",
@@ -27,7 +28,7 @@ _LAZY = {
     "disagreement": ".second_opinion",
 }
 
-__all__ = ["LABELS", "Verdict", "count_labels", "label_steps", "verify", *_LAZY]
+__all__ = ["LABELS", "Verdict", "count_labels", "label_steps", "place_steps", "verify", *_LAZY]
 
 
 def __getattr__(name):

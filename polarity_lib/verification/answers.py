@@ -12,7 +12,8 @@ all the same. These are the rules, in the order in which they act:
 4. The last box that is not empty wins (`\boxed`, `\fbox`, `<answer>`, a line
    starting with `####`). Boxes joined by blanks, commas, "and", "or", names with "="
    are one answer with several values, so a hedge is not accepted for one of its halves.
-   A box behind "not" is no answer.
+   A box behind "not" and one with a question mark are no answer. What changes the value of a box is read
+   with it (`surroundings.py`).
 5. A sentence after the last box that says "the correct answer is ..." (or
    "final", "corrected") and gives a value replaces it.
 6. Without a box: the last "the answer is ...", "Answer: ...", "A: ...".
@@ -27,6 +28,8 @@ on after its value. Otherwise it has no final answer.
 import re
 from dataclasses import dataclass
 
+from .exact import read_number, tidy, without_zero_width
+from .surroundings import BRACE, with_second_value, with_surroundings
 from .units import MULTIPLIERS, read_unit
 
 # Only the end of a very long response is looked at; recorded responses stay below a third of this.
@@ -56,6 +59,7 @@ _INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>
 
 
 def _without_invisible(text):
+    text = without_zero_width(text)
     pieces = text.split("<!--")  # by hand: a pattern would search to the end for every opening without a closing
     text = pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:]) if len(pieces) > 1 and "-->" in text else text
     return _INVISIBLE.sub(" ", text)
@@ -89,7 +93,6 @@ def visible_part(response: str) -> tuple[str, bool]:
 # ------------------------------------------------------------------ boxes
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=\{|[0-9A-Za-z])|<answer>|(?m:^[ \t]*####[ \t]*)")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class _Box:
 def _closing_brace(text, start):
     """Index after the brace that closes the one at `start`, or None."""
     depth = 0
-    for brace in _BRACE.finditer(text, start):
+    for brace in BRACE.finditer(text, start):
         if brace.group() == "{":
             depth += 1
         elif brace.group() == "}":
@@ -153,7 +156,7 @@ _JOINT = re.compile(
 _APART = re.compile(r"\n\s*\n")  # a new paragraph, with nothing that joins, begins a new answer
 _NOT = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bnor|\\neq?)(?:\s+(?:be|equal\s+to|equal))?[\s:$\\(\[{]*$", re.IGNORECASE)
 
-_TAKEN_BACK = re.compile(r"[\s$\\)\].,*]{0,9}(?:is|would be|was)\s+(?:wrong|incorrect|not|false)\b")
+_TAKEN_BACK = re.compile(r"[\s$\\)\].,*]{0,9}(?:\?|(?:is|would be|was)\s+(?:wrong|incorrect|not|false)\b)")
 
 
 def _joined(gap):
@@ -169,7 +172,7 @@ def _last_boxed(text):
     last = next(boxes, None)
     if last is None:
         return None
-    values, first = [last.text], last
+    values, first = [with_surroundings(text, last.start, last.end, last.text)], last
     for box in boxes:
         if box.end >= last.end and first is last and len(box.text) <= MAX_ANSWER_CHARACTERS:  # a box around the box
             values, first, last = [re.sub(r"\\(?:boxed|fbox)\s*(?=\{)", "", box.text)], box, box
@@ -178,25 +181,27 @@ def _last_boxed(text):
         if box.end > first.start or not _joined(gap):
             break
         first = box
-        if box.text.strip() not in (value.strip() for value in values):
-            values.insert(0, box.text)
+        value = with_surroundings(text, box.start, box.end, box.text)
+        if value not in values:
+            values.insert(0, value)
     return ", ".join(values), last.end, text[last.start : last.end].startswith("<answer>")
 
 
 # ------------------------------------------------------------------ answers in prose
 
 _STATEMENT = re.compile(
-    r"(?P<strong>(?:correct(?:ed)?|final|actual|right)\s+answer|correction)"
+    r"(?P<strong>(?:correct(?:ed)?|final|actual|right)\s+answer|correction"
+    r"|\b(?:wait|actually|sorry|oops|hmm|mistake)\b[^\n]{0,80}?\b(?:answer(?=\s+(?:is|should|must))|it(?=\s+(?:should|must)\s+be)))"
     r"[\s*_]*(?:is|should\s+be|must\s+be|:|=)[\s*_]*"
-    r"|(?:\banswer|(?m:^[ \t]*(?:\*\*)?A(?=[ \t]*:)))[\s*_]*(?:is|should\s+be|must\s+be|:|=|\n)[\s*_:]*",
+    r"|(?:\banswer|(?m:^[ \t]*(?:\*\*)?A(?=[ \t]*:)))[\s*_]*(?:is|should\s+be|must\s+be|:|=|\n)[\s*_:]*"
+    r"|\bit(?:'s|\s+is)\s+(?=\(?[A-J]\)?[.!*\s]*\Z)",
     re.IGNORECASE,
 )
 _CLAUSE = 400  # characters of a sentence that are looked at
 _STATEMENTS = 40  # from the end of the response
 _HEDGE = re.compile(
-    r"^(?:\s|therefore|thus|simply|just|exactly|approximately|about|indeed|still|now|then|equal to|given by|option"
-    r"|choice"
-    r"|the (?:final |correct )?answer is|is|:|\*|_|,)+",
+    r"^(?:\s|therefore|thus|simply|just|for sure|definitely|certainly|exactly|approximately|about|indeed|still|now|then"
+    r"|equal to|given by|option|choice|the (?:final |correct )?answer is|is|:|\*|_|,)+",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<![0-9])[.!?](?=\s|$|\*)(?<!p\.m\.)(?<!a\.m\.)|(?<=[0-9])[.!?](?=\s|$|\*)|\n\s*\n|\n(?=\S)")
@@ -205,6 +210,8 @@ _ASIDE = re.compile(
     r"|,\s+(?=[a-z]{2,}\s+[a-z]{2,}).*$",
     re.DOTALL,
 )
+# An aside that names another value.
+_ANOTHER = re.compile(r"^(?!.*(?:n't|\bnot\b)).*\b(?:otherwise|else|also|could|might|may|or)\b.*(?:\d|\b[A-J]\b)", re.DOTALL)
 _DELIMITERS = re.compile(r"\\\(|\\\)|\\\[|\\\]|\$\$|(?<!\\)\$(?!\d[\d,.]*(?:\s|$|\.))")
 _MATH_SPAN = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$([^$]+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _NUMBER = re.compile(
@@ -228,16 +235,29 @@ def _clause(text, start):
 
 def _value_of_clause(clause):
     """The value a clause names: its one mathematical span, or its words without delimiters and asides."""
-    clause = _HEDGE.sub("", clause).strip().strip("*_`\"' ")
+    clause = _HEDGE.sub("", clause).strip().strip("*_`\"' ").replace("\\$", "\\DOLLAR")
     if re.match(r"(?:not|never|n't|neither|nor)\b", clause, re.IGNORECASE):
         return ""
-    spans = [match for match in _MATH_SPAN.finditer(clause.replace("\\$", "\\DOLLAR"))]
+    spans = list(_MATH_SPAN.finditer(clause))
     if len(spans) == 1 and not re.match(r"[\w.]", clause):
-        inside = next(part for part in spans[0].groups() if part is not None)
-        return inside.replace("\\DOLLAR", "\\$").strip().rstrip(".,;")
-    clause = _ASIDE.sub("", clause)
+        value = with_surroundings(clause, *spans[0].span(), _inside(spans[0]))
+        return value.replace("\\DOLLAR", "\\$")
+    aside = _ASIDE.search(clause)
+    clause = (clause if aside and _ANOTHER.search(aside.group()) else _ASIDE.sub("", clause)).replace("\\DOLLAR", "\\$")
     clause = re.sub(r"^(?:[A-Za-z][\w',-]*\s+).*?\b(?:is|are|equals)\s+(?=\S*[0-9\\$(])", "", clause, flags=re.DOTALL)
-    return _DELIMITERS.sub(" ", clause).strip().rstrip(".,;:*! ").strip()
+    value = _unstopped(_DELIMITERS.sub(" ", clause))
+    return (_only_value(value) or value) if len(_PROSE.findall(value)) > 3 else value
+
+
+def _unstopped(text):
+    """Without the punctuation that ends a sentence; an ellipsis stays."""
+    text = text.strip()
+    return text if re.search(r"\.\.\.$|\\[lc]?dots$", text) else text.rstrip(".,;:*! ").strip()
+
+
+def _inside(span):
+    """What a match of `_MATH_SPAN` holds between its delimiters."""
+    return _unstopped(next(part for part in span.groups() if part is not None))
 
 
 def _statements(text, start=0):
@@ -261,7 +281,7 @@ def _stated(text, complete):
         if "\\boxed" in value or value.lower().startswith("the same"):
             continue
         if _looks_like_a_value(value) or len(value.split()) <= 4:
-            found = value, end
+            found = with_second_value(text, end, value), end
     return found
 
 
@@ -297,7 +317,9 @@ _FACTOR = re.compile(
 )
 
 
-_GOES_ON = re.compile(r"\s*[\^_*+/<>\\]|\s*!(?=\S)|[a-zA-Z(\[{]|\s+-\s|:\d|\s*=\s*[^\s$]")
+_GOES_ON = re.compile(
+    r"\s*[\^_*+/<>\\]|\s+and\s+(?:an?|one|two|three|\d+/\d+)\b|\s*!(?=\S)|[a-zA-Z(\[{]|\s+-\s|:\d|\s*=\s*[^\s$]"
+)
 _BEGAN_BEFORE = re.compile(r"[\^_*+/<>\u00d7]\s*$|[a-zA-Z\\]$|\\[a-z]+\s*$")
 
 
@@ -324,13 +346,13 @@ def _last_value(sentence):
         return numbers[-1]
     if not spans or _NOT.search(sentence[: spans[-1].start()]):
         return None
-    inside = next(part for part in spans[-1].groups() if part is not None)
-    return re.split(r"(?<![<>!\\])=|\\approx|\\implies", inside)[-1].strip().rstrip(".")
+    return re.split(r"(?<![<>!\\])=|\\approx|\\implies", _inside(spans[-1]))[-1].strip()
 
 
 _DOUBT = re.compile(
     r"\b(?:not|never|or|nor|maybe|perhaps|possibly|wrong|incorrect|false|cannot|unless|if|between|either|neither|than|least|most"
-    r"|approximately|about|around|over|under|above|below|except|but|and|up to|to)\b|n't|\?",
+    r"|approximately|about|around|over|under|above|below|except|but|and|up to|to|half|halved|twice"
+    r"|doubled?|tripled?|squared?|cubed?|root|power|minus|negative|exceeds?)\b|n't|\?",
     re.IGNORECASE,
 )
 _LEAD = re.compile(
@@ -343,12 +365,15 @@ _PROSE = re.compile(r"(?<![\\a-zA-Z])[A-Za-z]{3,}")
 
 def _one_line(text):
     """A response that is one short line is its own answer; prose around one value yields the value."""
-    line = text.strip()
+    line = re.sub(r"(\\\[|\$\$)\s+|\s+(?=\\\]|\$\$)", r"\1", text.strip())  # a display on lines of its own
     if not line or "\n" in line or len(line) > 200 or not re.search(r"\w", line):
         return None
     if re.search(r"\\(?:boxed|fbox)", line):
         return None
-    plain = _DELIMITERS.sub(" ", line).strip().rstrip(".").strip()
+    span = _MATH_SPAN.fullmatch(line.rstrip("."))
+    plain = _inside(span) if span else _unstopped(_DELIMITERS.sub(" ", line))
+    if read_number(tidy(plain)):
+        return plain
     words = _PROSE.findall(re.sub(r"\\text\s*\{[^{}]*\}", "", plain))
     if len(words) > 1 or (words and re.search(r"[0-9\\]", plain)):
         return _only_value(line)
@@ -363,12 +388,11 @@ def _only_value(line):
     spans = list(_MATH_SPAN.finditer(line))
     around = _MATH_SPAN.sub(" ", line)
     if spans:
-        inside = next(part for part in spans[0].groups() if part is not None)
-        return inside.strip().rstrip(".") if len(spans) == 1 and not re.search(r"\d", around) else None
+        return _inside(spans[0]) if len(spans) == 1 and not re.search(r"\d", around) else None
     tail = _DELIMITERS.sub(" ", _LEAD.sub("", line)).strip(" .*")
     words = re.match(r"[-+]?[\d.,/]+(?=\s*[a-zA-Z])", tail)
     if re.search(r"[0-9\\]", tail) and (not _PROSE.search(tail) or words and read_unit(tail[words.end() :])):
-        return tail if not re.search(r"\d", line[: line.rindex(tail)]) else None
+        return tail if not re.search(r"\d", line[: len(line) - len(_LEAD.sub("", line))]) else None
     numbers = _free_numbers(line)
     return numbers[0] if len(numbers) == 1 and "\\" not in line else None
 
@@ -410,7 +434,9 @@ def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
 
 
 # The plainest ending, found without the rest: prose without marks, one box with simple content, nothing after it.
-_PLAIN = re.compile(r"^[^<\\%]*(?:\\[(\[][^<\\%]*)?\\boxed\{([^{}\\]+)\}[\s$.]*(?:\\[)\]])?[\s$.]*$")
+_PLAIN = re.compile(
+    r"^[^<\\%$]*(?:[=:]|(?!minus|negative)\b[a-z]{2,})\s+(?:\$|\\[(\[])?\s*\\boxed\{([^{}\\]+)\}(?:\$|\\[)\]])?[\s.]*$"
+)
 
 
 def _boxed_or_corrected(text, value, end, is_tag, complete):

@@ -115,21 +115,14 @@ Node = Number | Based | Choice | Words | Several | Ordered | Grid | Named | Chai
 
 # ------------------------------------------------------------------ one notation for many
 
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉₊₋"
+_ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789+-" * 2)
 _SYMBOLS = {
-    "\u2212": "-",
-    "\u2013": "-",
-    "\ufe63": "-",
-    "\uff0d": "-",
-    "\u2010": "-",
-    "\u2011": "-",
     "\u00d7": "\\times ",
     "\u00b7": "\\cdot ",
     "\u22c5": "\\cdot ",
     "\u00f7": "/",
-    "\u2044": "/",
     "\u2215": "/",
-    "\u03c0": "\\pi ",
     "\u221e": "\\infty ",
     "\u00b0": "^\\circ ",
     "\u222a": "\\cup ",
@@ -141,42 +134,31 @@ _SYMBOLS = {
     "\u00b1": "\\pm ",
     "\u2213": "\\mp ",
     "\u2248": "\\approx ",
-    "\u03b8": "\\theta ",
-    "\u03b1": "\\alpha ",
-    "\u03b2": "\\beta ",
-    "\u03b3": "\\gamma ",
-    "\u03bb": "\\lambda ",
-    "\u03bc": "\\mu ",
-    "\u03c9": "\\omega ",
-    "\u03c6": "\\phi ",
-    "\u03c4": "\\tau ",
-    "\u03c3": "\\sigma ",
     "\u2211": "\\sum ",
     "\u20ac": "\\text{euros}",
     "\u00a3": "\\text{pounds}",
     "\u2220": "\\angle ",
     "\u2205": "\\emptyset ",
     "\u211d": "\\mathbb{R}",
-    "\u27e8": "(",
-    "\u27e9": ")",
-    "\u3008": "(",
-    "\u3009": ")",
-    "\uff0c": ",",
     "\u3001": ",",
-    "\u00a0": " ",
-    "\u202f": " ",
-    "\u2009": " ",
-    "\u3000": " ",
-    "\u2032": "'",
-    "\u2019": "'",
-    "\u2018": "'",
-    "\u201c": '"',
-    "\u201d": '"',
-}
+    **dict.fromkeys("\u2212\u2013\u2010\u2011", "-"),
+    **dict.fromkeys("\u27e8\u3008", "("),
+    **dict.fromkeys("\u27e9\u3009", ")"),
+    **dict.fromkeys("\u2032\u2019\u2018", "'"),
+    **dict.fromkeys("\u201c\u201d", '"'),
+    **{letter: f"\\{unicodedata.name(letter).split()[-1].lower()} " for letter in "αβγδεζηθικλμνξπρστυφχψω"},
+}  # what NFKC does not bring into ASCII by itself
 _VULGAR = {c: unicodedata.normalize("NFKD", c).split("\u2044") for c in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"}
-_UNICODE = re.compile("|".join(map(re.escape, [*_SYMBOLS, *_VULGAR])) + "|[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+|√\\(([^()]*)\\)|√([0-9]+|[a-zA-Z])")
+_UNICODE = re.compile(
+    "|".join([*map(re.escape, [*_SYMBOLS, *_VULGAR]), f"[{_RAISED}]+", f"[{_LOWERED}]+", "√\\(([^()]*)\\)", "√([0-9]+|[a-zA-Z])"])
+)
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff\u00ad]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def without_zero_width(text: str) -> str:
+    """The text without characters of no width: between a minus sign and a number they would hide the sign."""
+    return text if text.isascii() else _INVISIBLE.sub("", text)
 
 
 def _from_unicode(match):
@@ -185,7 +167,7 @@ def _from_unicode(match):
         return "\\sqrt{" + (match.group(1) or match.group(2) or "") + "}"
     if text in _VULGAR:
         return "\\frac{%s}{%s}" % tuple(_VULGAR[text])
-    return _SYMBOLS.get(text) or "^{" + text.translate(_SUPERSCRIPTS) + "}"
+    return _SYMBOLS.get(text) or ("^{" if text[0] in _RAISED else "_{") + text.translate(_ON_THE_LINE) + "}"
 
 
 _WRAPPERS = re.compile(
@@ -205,21 +187,24 @@ _SIMPLE = [
     (re.compile(r"\\(?:rangle|rparen)(?![a-z])"), ")"),
     (re.compile(r"\\(?:lbrack)(?![a-z])"), "["),
     (re.compile(r"\\(?:rbrack)(?![a-z])"), "]"),
-    (re.compile(r"\\leqslant|\\leq(?![a-z])"), r"\\le "),
-    (re.compile(r"\\geqslant|\\geq(?![a-z])"), r"\\ge "),
-    (re.compile(r"\\neq(?![a-z])"), r"\\ne "),
+    (re.compile(r"\\leqslant|\\leq(?![a-z])|<=(?!=)"), r"\\le "),
+    (re.compile(r"\\geqslant|\\geq(?![a-z])|>=(?!=)"), r"\\ge "),
+    (re.compile(r"\\neq(?![a-z])|(?:^|(?<=\s))!="), r"\\ne "),  # n!=120 is about a factorial
+    (re.compile(r"\\lt(?![a-z])"), "<"),
+    (re.compile(r"\\gt(?![a-z])"), ">"),
     (re.compile(r"\\(?:ldots|dots|cdots)(?![a-z])"), "..."),
     (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\degree(?![a-z])|\\textdegree(?![a-z])"), r" \\text{degrees} "),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\frac\s*([0-9])\s*([0-9])(?![0-9])"), r"\\frac{\1}{\2}"),
     (re.compile(r"\\frac\s*([0-9])\s*\{"), r"\\frac{\1}{"),
     (re.compile(r"\\frac\s*(\{[^{}]*\})\s*([0-9a-zA-Z])"), r"\\frac\1{\2}"),
-    (re.compile(r"\\sqrt\s*([0-9]|[a-zA-Z](?![a-zA-Z]))"), r"\\sqrt{\1}"),
+    (re.compile(r"\\sqrt\s*(\[[0-9a-z]\])?\s*([0-9]|[a-zA-Z](?![a-zA-Z]))"), r"\\sqrt\1{\2}"),
     (re.compile(r"\\(?:exp)\s*\{"), "e^{"),
     (re.compile(r"\*\*"), "^"),
+    (re.compile(r"(\\text\s*\{[^{}]*\})|(?<![a-zA-Z\\])pi(?![a-zA-Z])"), lambda m: m[1] or "\\pi "),
     (re.compile(r"\\[dt]?binom\s*([0-9])\s*([0-9])"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\varnothing(?![a-z])|\\\{\s*\\\}|\\text\s*\{\s*(?:the )?empty set\s*\}|^(?:the )?empty set$"), r"\\emptyset "),
-    (re.compile(r"^\s*([0-9]{1,3}(?:\s[0-9]{3})+)\s*$"), lambda m: re.sub(r"\s", "", m[1])),
+    (re.compile(r"^\s*([0-9]{1,3}(?:\s[0-9]{3})+)(?=\s*$|\s+[0-9]+\s*/)"), lambda m: re.sub(r"\s", "", m[1])),
     (re.compile(r"[,;\s]+$"), ""),
     (re.compile(r"([_^])\s*([0-9])\s+(?=[0-9])"), r"\1{\2}"),
     (re.compile(r"~"), " "),
@@ -241,7 +226,7 @@ def tidy(text: str) -> str:
 
 def _tidy_once(text):
     if not text.isascii():
-        text = _UNICODE.sub(_from_unicode, _INVISIBLE.sub("", text))
+        text = _UNICODE.sub(_from_unicode, without_zero_width(text))
         text = unicodedata.normalize("NFKC", text)
     text = text.strip()
     if _PLAIN_TEXT.fullmatch(text):
@@ -315,7 +300,9 @@ def _number_value(m):
     return value * Fraction(10) ** power, (len(written) or None) if (m["plain"] or m["decimal"]) else None
 
 
-_PERCENT = re.compile(r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|\\?%)\s*\}|percent\b|per cent\b)\s*(.*)$", re.DOTALL)
+_PERCENT = re.compile(
+    r"^\s*(?:\\?%|\\text\s*\{\s*(?:percent|per cent|pct|\\?%)\s*\}|(?:percent(?:age)?|per cent|pct)\b)\s*(.*)$", re.DOTALL
+)
 _REPEATING = re.compile(
     r"([-+]?)\s*([0-9]*)\.([0-9]{0,50})(?:\\overline\s*\{?\s*([0-9]{1,50})\s*\}?|\\dot\s*\{?([0-9])\}?|\(([0-9]{1,50})\))"
 )
@@ -401,7 +388,7 @@ _UNCHOSEN = re.compile(
     r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$|\\text\s*\{\W*[A-J]\W*\}|^(?:\\text)?\W*[A-J]\W*$"
     r"|\b(?i:is)\W+(?i:wrong|incorrect|false|not)\b|n't\b"
 )
-_WORDS = re.compile(r"^[A-Za-z][A-Za-z0-9 .,:;'\"!?\-/&]*$")
+_WORDS = re.compile(r"^[A-Za-z][A-Za-z0-9 .,:;'\"!\-/&]*$")
 _NUMBER_WORDS = {
     w: i
     for i, w in enumerate(
@@ -418,7 +405,7 @@ def words_key(text: str) -> str:
     """What remains of a text answer when case, articles, punctuation and blanks are dropped."""
     text = re.sub(r"\\text\s*", " ", text.lower())
     text = re.sub(r"\b(?:the|a|an)\b(?=\s*\w)", " ", text) if len(text) > 3 else text
-    return "".join(ch for ch in text if ch.isalnum() or ch in "+-/:=<>")
+    return "".join(ch for ch in text if ch.isalnum() or ch in "+-/:=<>?")
 
 
 def read_choice(text: str) -> Choice | None:
@@ -439,7 +426,7 @@ def read_choice(text: str) -> Choice | None:
 
 def labelled_choice(text: str) -> Choice | None:
     """`\\text{E} anything` as a choice: how a choice with its content is also set. Only where a choice is asked for."""
-    match = re.match(r"^\\text\s*\{\s*([A-J])\s*\}\s*(\S.*)$", text, re.DOTALL)
+    match = re.match(r"^\\text\s*\{\s*([A-J])\s*\}\s*((?![*+/^=<>_!]|-\s)\S.*)$", text, re.DOTALL)
     return Choice(match[1], text) if match and not _UNCHOSEN.search(match[2]) else None
 
 
@@ -463,7 +450,6 @@ def _read_based(text):
 
 # ------------------------------------------------------------------ structure
 
-_OPEN, _CLOSE = "([{", ")]}"
 _SEPARATORS = re.compile(r"\\text\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])|;")
 _MATRIX = re.compile(r"^\\begin\s*\{([pbvBV]?matrix|array)\}\s*(?:\{[clr|\s]*\})?(.*)\\end\s*\{\1\}$", re.DOTALL)
 _FUNCTION = r"\s*(?:\^\s*\{?-1\}?)?\s*\([^()=]{1,20}\)"
@@ -480,52 +466,41 @@ _NAME = re.compile(
 _RELATION = re.compile(r"(?<![<>!:\\])=|\\le(?![a-z])|\\ge(?![a-z])|<|>|\\ne(?![a-z])")
 
 
+_BRACKET = re.compile(r"\\.|[()\[\]{}]|[^\\()\[\]{}]", re.DOTALL)
+
+
+def _pieces(text):
+    """Characters, commands' first two characters and brackets of a text, each with its place and the depth around it."""
+    depth = 0
+    for piece in _BRACKET.finditer(text):
+        closes = piece.group() in (")", "]", "}", "\\}")
+        depth -= closes
+        yield piece.start(), piece.group(), depth
+        depth += piece.group() in ("(", "[", "{", "\\{")
+
+
 def split_top(text: str, separator: str = ",") -> list[str]:
     """Split at `separator` outside all brackets. An interval like [1,2) closes what it opened."""
-    parts, depth, start, i = [], 0, 0, 0
-    while i < len(text):
-        ch = text[i]
-        if ch == "\\" and i + 1 < len(text):
-            if text[i + 1] in "{}":
-                depth += 1 if text[i + 1] == "{" else -1
-                i += 2
-                continue
-            if depth == 0 and text.startswith(separator, i):
-                parts.append(text[start:i])
-                i += len(separator)
-                start = i
-                continue
-            i += 1
-            continue
-        if ch in _OPEN:
-            depth += 1
-        elif ch in _CLOSE:
-            depth -= 1
-        elif depth == 0 and text.startswith(separator, i):
-            parts.append(text[start:i])
-            start = i + len(separator)
-        i += 1
+    parts, start = [], 0
+    for at, _piece, depth in _pieces(text):
+        if depth == 0 and at >= start and text.startswith(separator, at):
+            parts.append(text[start:at])
+            start = at + len(separator)
     return [*parts, text[start:]]
+
+
+_ENCLOSING = {"\\{": ("\\}",), "(": (")", "]"), "[": (")", "]"), "{": ("}",)}
 
 
 def _enclosed(text):
     """Opening bracket, inside, closing bracket, when one pair encloses the whole text."""
-    for opening, closings in (("\\{", ("\\}",)), ("(", (")", "]")), ("[", (")", "]"))):
-        if text.startswith(opening):
-            depth = 0
-            i = 0
-            while i < len(text):
-                width = 2 if text[i] == "\\" and text[i + 1 : i + 2] in ("{", "}") else 1
-                ch = text[i : i + width]
-                if ch in ("(", "[", "{", "\\{"):
-                    depth += 1
-                elif ch in (")", "]", "}", "\\}"):
-                    depth -= 1
-                    if depth == 0:
-                        at_end = i + width == len(text)
-                        return (opening, text[len(opening) : i].strip(), ch) if at_end and ch in closings else None
-                i += width
-    return None
+    opening = text[:2] if text.startswith("\\{") else text[:1]
+    if opening not in _ENCLOSING:
+        return None
+    at, closing = next(((at, piece) for at, piece, depth in _pieces(text) if at and depth == 0), (0, ""))
+    if at + len(closing) != len(text) or closing not in _ENCLOSING[opening]:
+        return None
+    return opening, text[len(opening) : at].strip(), closing
 
 
 def read(text: str, depth: int = 0) -> Node:
@@ -602,19 +577,24 @@ def has_letters(text: str) -> bool:
     """Whether a side of an equation holds names of numbers; words, units, functions, pi, e and i are none."""
     if read_number(text) is not None:
         return False
-    text = _GREEK.sub(" x ", re.sub(r"\\text\s*\{[^{}]*\}", "", text))
+    if re.search(r"\\(?:lim|sum|int|prod)(?![a-z])", text):
+        return False  # its letters are bound
+    text = _GREEK.sub(" x ", re.sub(r"\\(?:text|begin|end)\s*\{[^{}]*\}", "", text))
     return bool(_LETTER.search(re.sub(r"\\[a-zA-Z]+", " ", text)))
 
 
 def _read_relation(text, depth):
     """A named value, a worked-out chain such as 3+2=5, an inequality as an interval; other relations stay formulas."""
     before, approximately, after = text.partition("\\approx")
+    if has_letters(before.rpartition("=")[2]) and not has_letters(after):
+        approximately = ""  # x + 1 \approx 3 is no value of x + 1
     if approximately and before.strip() and not re.fullmatch(r"[\sa-zA-Z]*", before):
         value, rounded = _read(before.strip().rstrip("="), depth + 1), _read(after.strip(), depth + 1)
-        far = isinstance(value, Number) and isinstance(rounded, Number) and not _about(value.value, rounded.value)
+        exact = value.value if isinstance(value, Named) else value
+        far = isinstance(exact, Number) and isinstance(rounded, Number) and not _about(exact.value, rounded.value)
         return Chain((value, rounded), text) if far else value
     name = _NAME.match(text.replace("\\approx", "="))
-    name = None if name and _CONSTANT.match(name["name"]) else name
+    name = None if name and _NO_NAME.match(name["name"]) else name
     signs = _RELATION.findall(text)
     sides = [side.strip() for side in _RELATION.split(text)]
     if name and name.end() < len(text) + 1 and len(sides) <= 2 and not _RELATION.search(text[name.end() :]):
@@ -627,7 +607,11 @@ def _read_relation(text, depth):
     return _read_chain(sides, name, text, depth)
 
 
-_CONSTANT = re.compile(r"\s*(?:\\pi|\\infty|\\emptyset)(?![a-z])\s*$")
+# ln(x) = 5 and "half of x = 5" say what 5 is, but not that the answer is 5.
+_NO_NAME = re.compile(
+    r"\s*(?:\\(?:pi|infty|emptyset)(?![a-z])\s*$|\\?(?:ln|log|lg|exp|sin|cos|tan|cot|sec|csc|sqrt|abs|min|max|gcd|lcm)(?![a-z])[^a-z]*\("
+    r"|.*\b(?:half|twice|double|triple|minus|negative|root|square of|cube of|inverse|reciprocal|opposite|not|no)\b)"
+)
 
 
 def _about(a, b):
@@ -679,6 +663,9 @@ def _read_inequality(sides, signs, text, depth):
         if not set(signs) <= {"<", "\\le"}:
             return None
         low, high, brackets = *ends, {"<": "(", "\\le": "["}[signs[0]] + {"<": ")", "\\le": "]"}[signs[1]]
+        limits = [_read(end, depth + 1) for end in ends]
+        if all(isinstance(end, Number) for end in limits) and limits[0].value >= limits[1].value:
+            return None  # 2 < x < 1 holds for no x: it is not the point (2, 1)
     elif signs[0] in ("<", "\\le"):
         low, high, brackets = "-\\infty", ends[0], "(" + {"<": ")", "\\le": "]"}[signs[0]]
     else:
@@ -703,9 +690,7 @@ _OR = re.compile(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lo
 
 def _either_inequality(text, depth):
     """x < -1 or x > 4 as the union of two intervals named x."""
-    pieces = [
-        piece.strip() for piece in re.split(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])", text)
-    ]
+    pieces = [piece.strip() for piece in _OR.split(text)]
     if len(pieces) < 2 or not all(re.search(r"[<>]|\\[lg]e", piece) for piece in pieces):
         return None
     nodes = [_read(piece.strip(" ,"), depth + 1) for piece in pieces[:MAX_ITEMS]]
@@ -756,7 +741,9 @@ def _read_enclosed(opening, inner, closing, text, depth):
             else Formula(text)
         )
     if len(parts) == 1:
-        return _read(inner, depth + 1) if opening + closing == "()" else Formula(text)
+        return _read(inner, depth + 1) if opening + closing in ("()", "{}") else Formula(text)
+    if opening == "{":
+        return _several([p for p in parts if p], text, depth)
     if len(parts) > MAX_ITEMS or not all(parts):
         return Formula(text)
     return Ordered(opening + closing, tuple(_read(part, depth + 1) for part in parts), text)

@@ -198,17 +198,15 @@ def _first_verdict(gold, response, truncated):
     if too_deep(answer):
         return Verdict("wrong", answer[:80], understood, f"{found.how}: brackets nested too deeply for an answer")
     result = compare(gold, answer) if len(gold) <= MAX_ANSWER_CHARACTERS else False
-    return found if result is None else _plain_verdict(result, found, understood)
+    return found if result is None else _verdict(result, found, understood, ", compared as written")
 
 
-def _plain_verdict(result, found, understood):
+def _verdict(result, found, understood, by):
     label, relation = ("correct", "equals") if result else ("wrong", "does not equal")
-    return Verdict(label, found.text, understood, f"{found.how}: {relation} the gold answer, compared as written")
+    return Verdict(label, found.text, understood, f"{found.how}: {relation} the gold answer{by}")
 
 
 def _verdict_of_reply(gold, found, reply):
-    understood = tidy(gold)
     if "limit" in reply:
-        return Verdict("timed_out", found.text, understood, f"{found.how}: not decided, {reply['limit']}")
-    label, relation = ("correct", "equals") if reply["result"] else ("wrong", "does not equal")
-    return Verdict(label, found.text, understood, f"{found.how}: {relation} the gold answer by algebra")
+        return Verdict("timed_out", found.text, tidy(gold), f"{found.how}: not decided, {reply['limit']}")
+    return _verdict(reply["result"], found, tidy(gold), " by algebra")

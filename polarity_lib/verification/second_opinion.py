@@ -25,20 +25,14 @@ def math_verify_alone(
     verifier = verifier or shared_verifier()
     pairs = list(zip(map(str, golds), map(str, responses), strict=True))
     replies = verifier.decide("alone", set(pairs))
-    verdicts = []
-    for gold, response in pairs:
-        reply = replies[gold, response]
-        label = (
-            "timed_out"
-            if "limit" in reply
-            else "correct"
-            if reply["result"]
-            else "no_answer"
-            if reply.get("empty")
-            else "wrong"
-        )
-        verdicts.append(Verdict(label, None, gold, reply.get("limit", "Math-Verify on the whole response")))
-    return verdicts
+    return [_as_verdict(gold, replies[gold, response]) for gold, response in pairs]
+
+
+def _as_verdict(gold, reply):
+    if "limit" in reply:
+        return Verdict("timed_out", None, gold, reply["limit"])
+    label = "correct" if reply["result"] else "no_answer" if reply.get("empty") else "wrong"
+    return Verdict(label, None, gold, "Math-Verify on the whole response")
 
 
 def answer_kind(gold) -> str:
@@ -49,13 +43,7 @@ def answer_kind(gold) -> str:
     if isinstance(node, Number):
         if node.percent or node.unit:
             return "number with unit or percent"
-        return (
-            "whole number"
-            if node.value.denominator == 1 and node.digits is None
-            else "decimal"
-            if node.digits
-            else "fraction"
-        )
+        return "decimal" if node.digits else "whole number" if node.value.denominator == 1 else "fraction"
     names = {Choice: "choice", Words: "words", Several: "several values", Ordered: "point or interval"}
     return names.get(type(node), "formula")
 
@@ -80,40 +68,24 @@ def disagreement(
         `second_reason`, `agree` (both correct or neither) and `difference`: "" where they
         agree, else "only first accepts" or "only second accepts". `attrs["rate"]` is the share of rows that differ.
     """
+    import numpy as np
     import pandas as pd
 
     verifier = verifier or shared_verifier()
     first = verifier.verify(golds, responses, truncated=truncated)
     second = math_verify_alone(golds, responses, verifier=verifier)
-    rows = []
-    for gold, one, two in zip(golds, first, second):
-        agree = one.is_correct == two.is_correct
-        rows.append(
-            {
-                "kind": answer_kind(gold),
-                "gold": str(gold),
-                "label": one.label,
-                "answer": one.answer,
-                "reason": one.reason,
-                "second_label": two.label,
-                "second_reason": two.reason,
-                "agree": agree,
-                "difference": "" if agree else "only first accepts" if one.is_correct else "only second accepts",
-            }
-        )
-    columns = [
-        "kind",
-        "gold",
-        "label",
-        "answer",
-        "reason",
-        "second_label",
-        "second_reason",
-        "agree",
-        "difference",
-    ]
-    table = pd.DataFrame(rows, columns=columns)
-    table.attrs["rate"] = float((~table["agree"].astype(bool)).mean()) if len(table) else float("nan")
+    table = pd.DataFrame(
+        {
+            "kind": [answer_kind(gold) for gold in golds],
+            "gold": [str(gold) for gold in golds],
+            **{name: [getattr(verdict, name) for verdict in first] for name in ("label", "answer", "reason")},
+            **{f"second_{name}": [getattr(verdict, name) for verdict in second] for name in ("label", "reason")},
+        }
+    )
+    one, two = table["label"] == "correct", table["second_label"] == "correct"
+    table["agree"] = one == two
+    table["difference"] = np.select([one & ~two, two & ~one], ["only first accepts", "only second accepts"], "")
+    table.attrs["rate"] = float((~table["agree"]).mean()) if len(table) else float("nan")
     return table
 
 

@@ -37,7 +37,7 @@ def second_countdown(prompt: str, text: str) -> bool:
 
 def second_chain(prompt: str, text: str) -> bool:
     """Right: the last number stands behind the last `#`, ends the text, and is the sum of the prompt's numbers."""
-    plain = re.sub(r"\[.*?\]|\s", "", prompt)
+    plain = re.sub(r"\[.*?\]|\s", "", prompt).rpartition(";")[2]
     gold = sum(int(n) for n in re.findall(r"[+-]?[0-9]+", plain))
     found = re.search(r"#\s*(-?[0-9]{1,6})\s*$", text)
     return bool(found) and int(found[1]) == gold

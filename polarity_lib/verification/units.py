@@ -10,7 +10,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 MULTIPLIERS = {
-    "hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+    "hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "quadrillion": 10**15,
+    "lakh": 10**5, "crore": 10**7, "dozen": 12, "score": 20,
 }  # fmt: skip
 
 # Spellings of one unit stand together; the first is the one that is compared.
@@ -37,20 +38,23 @@ _SPELLINGS = [group.split() for group in _SPELLINGS.split("|")]
 _UNITS = {spelling: group[0] for group in _SPELLINGS for spelling in group}
 # One letter is a unit only inside \text: "5m" may be a product.
 _LETTERS = frozenset("mgslLhtTNJKWVACF")
-# Words that say nothing about the value.
-_FILLERS = frozenset("of the in total exactly long wide tall high old each per a an every and different distinct".split())
+# Words that say nothing about the value; those of the second list only beside a unit: `5 a` may be a product.
+_ALONE = frozenset("total exactly long wide tall high old each different distinct".split())
+_FILLERS = _ALONE | frozenset("of the in per a an every and".split())
 # Plural in form, yet no counted thing: they change the value, or take it back.
 _NO_THING = frozenset(
     """
-    minus plus less always perhaps is was has does this thus unless besides guess guesses halves thirds quarters fourths
-    fifths sixths sevenths eighths ninths tenths hundredths thousandths millionths hundreds thousands millions billions
-    trillions dozens tens scores ones twos threes fours fives sixes sevens eights nines zeros pis cos sins plusminus as
-    us its yes modulus radius class across towards sometimes others else mistakes errors multiples powers versus
-    approximates equals exceeds radicals roots logs logarithms sines cosines tangents factorials inverses reciprocals doubles
-    triples negatives minuses infinities grosses lots opposites exponents conjugates derivatives integrals complements
+    minus plus less always perhaps is was has does this thus unless besides guess guesses halves thirds quarters
+    fourths fifths sixths sevenths eighths ninths tenths hundredths thousandths millionths hundreds thousands millions
+    billions trillions quadrillions lakhs crores zillions googols dozens tens scores ones twos threes fours fives
+    sixes sevens eights nines zeros pis cos sins plusminus as us its yes modulus radius class across towards sometimes
+    others else mistakes errors multiples powers versus approximates equals exceeds radicals roots logs logarithms
+    sines cosines tangents factorials inverses reciprocals doubles triples negatives minuses infinities grosses lots
+    opposites exponents conjugates derivatives integrals complements
     """.split()
 )
 
+_THOUSANDS = re.compile(r"\\text\s*\{[KT]\}")  # 5\text{K} without a blank may be five thousand; 5\text{ K} is kelvin
 _ORDINALS = re.compile(r"(?:teenths|tieths|elevenths|twelfths|nths|dredths|sandths|lionths)$")
 _PIECE = re.compile(
     r"\s*(?:\\text\s*\{(?P<text>[^{}]*)\}|(?P<word>[A-Za-z]+\.?)|(?P<mark>[/\-()]|\\cdot|\^\s*\{?\s*-?[0-9]\s*\}?))"
@@ -98,7 +102,7 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
 
     "million dollars" is (1000000, "dollar"), `\\text{cm}^2` is (1, "cm 2"), "or more" is None.
     """
-    tokens = _tokens(text, _PIECE)
+    tokens = None if _THOUSANDS.match(text) else _tokens(text, _PIECE)
     if tokens is None or len(tokens) > 24:
         return None
     factor, key, before = Fraction(1), [], None  # `before`: what the last piece was
@@ -114,8 +118,8 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
             if word in ("/", "-", "\\cdot"):
                 before = "mark"
             continue
-        if word in MULTIPLIERS and before is None:
-            factor *= MULTIPLIERS[word]
+        if before is None and (word in MULTIPLIERS or word.removesuffix("s") in MULTIPLIERS):
+            factor *= MULTIPLIERS.get(word) or MULTIPLIERS[word.removesuffix("s")]
         elif word in _FILLERS:
             if word == "and" and before != "unit":
                 return None
@@ -129,7 +133,10 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
             before = "half" if unit in ("square", "cubic") else "unit"
         else:
             return None
-    return None if before in ("half", "mark") else (factor, _in_order(key))
+    nothing = not key and factor == 1 and not _ALONE & {word for word, _in_text in tokens}
+    if before in ("half", "mark") or nothing or text[:1].isalpha() and not key:  # 33a is no number of things
+        return None
+    return factor, _in_order(key)
 
 
 def _in_order(key):

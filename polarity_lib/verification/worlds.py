@@ -13,7 +13,6 @@ from polarity_lib.problems.chain import read_question
 from polarity_lib.verification.verdicts import Verdict
 
 MAX_CHARACTERS = 400  # longer responses of these worlds are not answers
-STEP_LABELS = ("right", "wrong", "follows", "repaired")
 
 
 class Unreadable(ValueError):
@@ -120,7 +119,7 @@ LINE = re.compile(r"(-?[0-9]{1,6})([+-][0-9]{1,6})=(-?[0-9]{1,6})")
 
 
 def label_steps(prompt: str, text: str) -> list[tuple[str, str]]:
-    """Each line of a chain response with its label.
+    """Each line of a chain response with its label; `place_steps` says where each stands.
 
     right      the line the chain asks for, worked out correctly
     wrong      an error made here (also a line nobody can read)
@@ -130,17 +129,22 @@ def label_steps(prompt: str, text: str) -> list[tuple[str, str]]:
     Returns:
         [(line, label), ...] in order; empty for an answer without work.
     """
+    return [(text[start:end], label) for start, end, label in place_steps(prompt, text)]
+
+
+def place_steps(prompt: str, text: str) -> list[tuple[int, int, str]]:
+    """`label_steps` with positions: [(start, end, label), ...], so that `text[start:end]` is the line."""
     terms = read_question(prompt)
     truth = [sum(terms[: i + 1]) for i in range(len(terms))]
-    labelled, done, value = [], 0, terms[0]  # operations done, value the response carries on
+    placed, done, value = [], 0, terms[0]  # operations done, value the response carries on
     before = value  # what it carried before the latest operation
-    for mark, line in re.findall(r"(^|[;?])([^;?]+)", text[:MAX_CHARACTERS].rpartition("#")[0]):
-        recheck = mark == "?" and done > 0
+    for step in re.finditer(r"(^|[;?])([^;?]+)", text[:MAX_CHARACTERS].rpartition("#")[0]):
+        recheck = step[1] == "?" and done > 0
         index = done if recheck else done + 1
-        found = LINE.fullmatch(line.strip())
+        found = LINE.fullmatch(step[2].strip())
         start = before if recheck else value
         if not found or index >= len(terms):
-            labelled.append((line, "wrong"))
+            placed.append((*step.span(2), "wrong"))
             continue
         a, b, c = (int(x) for x in found.groups())
         sound = b == terms[index] and a + b == c
@@ -148,6 +152,6 @@ def label_steps(prompt: str, text: str) -> list[tuple[str, str]]:
             label = "repaired" if recheck and value != truth[index] else "right"
         else:
             label = "follows" if sound and a == start else "wrong"
-        labelled.append((line, label))
+        placed.append((*step.span(2), label))
         before, value, done = (before if recheck else value), c, index
-    return labelled
+    return placed

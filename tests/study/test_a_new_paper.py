@@ -26,7 +26,8 @@ from polarity_lib.experiments import Experiment, configure
 
 def toy(scale, seed):
     """The base and one method."""
-    return {"base": configure(scale, "base", seed, steps=0), "half": configure(scale, "half_negatives", seed)}
+    arms = {"base": ("base", {"steps": 0}), "half": ("half_negatives", {})}
+    return {name: configure(scale, method, seed, learning_rate=1e-4, **more) for name, (method, more) in arms.items()}
 
 
 EXPERIMENTS = {"toy": Experiment(toy, 2, "95")}

@@ -10,12 +10,12 @@ pytestmark = pytest.mark.usefixtures("own_runs")
 @pytest.mark.parametrize("arguments, hint", [
     (["plan", "--scale", "tny"], "Did you mean 'tiny'"),
     (["run", "psr_nrs", "--scale", "smoke"], "Did you mean 'psr_nsr'"),
-    (["run", "psr_nsr", "--arms", "grop", "--scale", "smoke"], "Did you mean 'grpo'"),
+    (["run", "psr_nsr_search", "--arms", "grop", "--scale", "smoke"], "Did you mean 'grpo'"),
     (["plan", "--only", "1O"], "Did you mean '10'"),
     (["notebook", "10", "-p", "seed", "2"], "Did you mean 'seeds'"),
     (["notebook", "10", "-p", "seeds", "two"], "'two' does not fit"),
     (["notebook", "10_spectrun"], "Did you mean '10_spectrum'"),
-    (["run", "psr_nsr", "--scale", "paper"], "make plan SCALE=paper"),
+    (["run", "psr_nsr_search", "--scale", "paper"], "make plan SCALE=paper"),
 ])
 def test_a_misspelt_name_ends_with_the_near_miss(arguments, hint, notebooks, capsys):
     assert main(arguments) == 2
@@ -24,7 +24,7 @@ def test_a_misspelt_name_ends_with_the_near_miss(arguments, hint, notebooks, cap
 
 @pytest.mark.parametrize("arguments, hint", [
     (["plan", "--scael", "tiny"], "Did you mean --scale"),
-    (["run", "psr_nsr", "--seeds", "0"], "not a whole number above zero"),
+    (["run", "psr_nsr_search", "--seeds", "0"], "not a whole number above zero"),
     (["stdy"], "invalid choice"),
 ])
 def test_a_misspelt_option_is_refused(arguments, hint, capsys):

@@ -15,13 +15,13 @@ def forget():
 
 
 def test_the_fit_recovers_costs_that_are_linear(monkeypatch):
-    rows = [{"what": "run", "name": str(i), "family": "countdown", "method": "grpo", "updates": 1, "trained": t, "sampled": s,
+    rows = [{"what": "run", "name": str(i), "family": "countdown", "method": "grpo", "updates": 4, "trained": t, "sampled": s,
              "seconds": 1e-3 * t + 1e-4 * s + 5} for i, (t, s) in enumerate([(1e3, 1e3), (5e4, 1e3), (1e3, 8e4), (5e4, 8e4)])]
     slow = [{**rows[1], "name": "ppo", "method": "ppo", "seconds": 2 * rows[1]["seconds"]}]
     starts = [{"what": "start", "name": "countdown", "trained": 100, "seconds": 30}]
     monkeypatch.setattr(costs, "measured", lambda: pd.DataFrame([*rows, *slow, *starts]))
     costs._fit.cache_clear()
-    grpo, ppo = (experiment("psr_nsr", m)[0].config for m in ("grpo", "ppo"))
+    grpo, ppo = (experiment("psr_nsr_search", m)[0].config for m in ("grpo", "ppo"))
     work = costs.work_of(grpo)
     assert costs.run_seconds(grpo) == pytest.approx(1e-3 * work["trained"] + 1e-4 * work["sampled"] + 5, rel=0.15)
     assert costs.run_seconds(ppo) > 1.5 * costs.run_seconds(grpo)
@@ -29,9 +29,9 @@ def test_the_fit_recovers_costs_that_are_linear(monkeypatch):
 
 
 def test_work_by_hand():
-    config = experiment("psr_nsr", "nsr")[0].config  # 200 steps of 32 x 8; 11 points of 100 x 16; 500 x 256 and 256 x 16
-    assert costs.work_of(config) == {"family": "countdown", "method": "nsr", "updates": 1, "trained": 51200,
-                                     "sampled": 11 * 1600 + 500 * 256 + 256 * 16}
+    config = experiment("psr_nsr_search", "nsr")[0].config  # 400 steps of 32 x 8; 9 points of 100 x 16; 300 x 256 and 256 x 16
+    assert costs.work_of(config) == {"family": "countdown", "method": "nsr", "updates": 4, "trained": 102400,
+                                     "sampled": 9 * 1600 + 300 * 256 + 256 * 16}
 
 
 def test_snakemakes_seconds_become_rows(tmp_path, monkeypatch):

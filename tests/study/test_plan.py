@@ -22,8 +22,8 @@ def test_a_job_asks_for_the_base_policies_of_its_unfinished_runs(notebooks):
 
 def test_the_preview_is_the_headline_arms_with_one_seed(notebooks):
     jobs = plan.study_jobs(Settings())
-    assert [j.arm for j in jobs if j.experiment == "psr_nsr"] == [a.name for a in experiment("psr_nsr")]
-    assert {j.experiment for j in jobs} == {"tour", "psr_nsr"}
+    assert [j.arm for j in jobs if j.experiment == "psr_nsr_search"] == [a.name for a in experiment("psr_nsr_search")]
+    assert {j.experiment for j in jobs} == {"tour", "psr_nsr_latent", "psr_nsr_search"}
     assert all(len(j.runs) == j.seeds == 1 for j in jobs)
 
 
@@ -48,7 +48,7 @@ def test_the_printed_numbers_are_those_of_the_experiments(notebooks):
 
 
 def test_a_matched_arm_waits_for_the_run_it_copies(notebooks):
-    jobs = {job.arm: job for job in plan.study_jobs(Settings(full=True)) if job.experiment in ("psr_nsr", "controls")}
+    jobs = {job.arm: job for job in plan.study_jobs(Settings(full=True)) if job.experiment in ("psr_nsr_latent", "controls")}
     assert jobs["grpo"].name in jobs["nsr_matched"].needs
 
 
@@ -58,7 +58,7 @@ def test_only_picks_notebooks_and_seeds_count_replicates(notebooks):
 
 
 def test_progress_is_read_from_the_run_folder(tmp_path):
-    config = experiment("psr_nsr", "nsr")[0].config
+    config = experiment("psr_nsr_search", "nsr")[0].config
     assert plan.progress_of(config) == 0.0
     folder = tmp_path / "runs" / config.name
     folder.mkdir(parents=True)

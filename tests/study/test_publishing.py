@@ -18,7 +18,7 @@ ARMS = ("base", "nsr", "psr")
 
 
 def small_experiment(scale, seed):
-    return {name: configure(scale, name, seed, **({"steps": 0} if name == "base" else {})) for name in ARMS}
+    return {name: configure(scale, name, seed, learning_rate=1e-3, **({"steps": 0} if name == "base" else {})) for name in ARMS}
 
 
 @pytest.fixture(scope="module")

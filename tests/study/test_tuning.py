@@ -4,9 +4,13 @@ import json
 
 import pytest
 
+from polarity_lib import experiments
 from polarity_lib.config import SCALES, ConfigError
-from polarity_lib.experiments import rates_record, world_rate
-from polarity_lib.study import tuning
+from polarity_lib.experiments import experiment, is_tuned, rates_record, world_rate
+from polarity_lib.registry import EXPERIMENTS
+from polarity_lib.results import published_root
+from polarity_lib.study import plan, tuning
+from polarity_lib.study.plan import Settings
 
 
 def cell(end, collapsed=False):
@@ -53,5 +57,29 @@ def test_misspelt_names_and_rates_that_were_never_chosen(monkeypatch):
     with pytest.raises(ConfigError, match="Did you mean 'grpo'"):
         tuning.tune("latent", "grop")
     monkeypatch.setitem(rates_record(), "worlds", {})
-    with pytest.raises(ConfigError, match="python -m polarity_lib tune latent nsr"):
+    with pytest.raises(ConfigError, match="python -m polarity_lib tune latent grpo,nsr"):
         world_rate("latent", "nsr")
+
+
+def test_tuning_never_sees_a_reported_seed():
+    reported = {arm.seed for name, spec in EXPERIMENTS.items() for arm in experiment(name, seeds=spec.seeds)
+                if spec.notebook != "04"}  # the instrument's own runs are on validation seeds, like the grids
+    assert reported == set(range(10)) and not reported & set(tuning.SEEDS)
+
+
+@pytest.mark.parametrize("name", ["psr_nsr_latent", "psr_nsr_search", "a3po", "lens"])
+def test_a_headline_comparison_is_published_only_when_all_its_arms_have_been_tuned(name):
+    if not (published_root() / name).exists():
+        pytest.skip(f"{name} has not been published yet")
+    untuned = [arm.config.method for arm in experiment(name) if not is_tuned(arm.config.world, arm.config.method)]
+    assert untuned == []
+
+
+def test_until_a_method_is_tuned_it_runs_at_grpos_rate_and_the_plan_says_so(monkeypatch):
+    record = {"worlds": {"latent": {"grpo": {"rate": 0.5}, "nsr": {"rate": 0.25}}, "search": {"grpo": {"rate": 0.5}}}}
+    monkeypatch.setattr(experiments, "rates_record", lambda: record)
+    assert world_rate("latent", "nsr") == 0.25 and is_tuned("latent", "nsr") and is_tuned("latent", "base")
+    assert world_rate("latent", "psr") == 0.5 and not is_tuned("latent", "psr")
+    assert plan.untuned(plan.study_jobs(Settings(scale="smoke", only="10"))).startswith("latent: psr, w_reinforce")
+    with pytest.raises(ConfigError, match="tune strong grpo,psr"):
+        world_rate("strong", "psr")

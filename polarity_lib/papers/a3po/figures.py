@@ -2,11 +2,11 @@
 
     30   plot_toy_paths, plot_weight_grid, plot_equal_ratios
     31   plot_identity, plot_cells, plot_cell_curves, plot_controls
-    32   plot_token_advantages, plot_head_to_head, plot_dynamics, plot_per_sample, plot_ablations
+    32   plot_token_advantages, plot_head_to_head, plot_over_rate, plot_dynamics, plot_per_answer, plot_ablations
     33   plot_dynamics again, plot_hacking, plot_shifted
 
 Seeds start from policies of different strength. So arms are compared seed by seed, and bands over training are of
-`without_seed_effects`. Arms, seeds and worlds without runs are left out or said to be missing, never refused.
+`without_seed_effects`. Arms, seeds and experiments without runs are left out or said to be missing, never refused.
 """
 
 import itertools
@@ -20,16 +20,22 @@ from matplotlib.lines import Line2D
 from polarity_lib import plots
 from polarity_lib.claims import MARGIN, RELATIVE_MARGIN, area, at_step, final
 from polarity_lib.experiments import Runs
-from polarity_lib.papers.a3po.claims import ADMITTED, ENTROPY, EQUAL, RAISING
-from polarity_lib.papers.a3po.experiments import CELL_SCALES, CELLS, WEIGHTS
+from polarity_lib.papers.a3po.claims import ADMITTED, ENTROPY, EQUAL, RAISING, answers_drawn, over_answers, settled
+from polarity_lib.papers.a3po.experiments import CELL_SCALES, CELLS, LOSSES, NEIGHBOURS, WEIGHTS
 from polarity_lib.plots import (
-    BASE, NEUTRAL, RIGHT, WRONG, arm_colour, curves, differences, heat, keep_in_view, legend_below, method_of, panels, seeds,
-    style_of, symmetric,
+    BASE, NEUTRAL, RIGHT, WRONG, arm_colour, curves, differences, heat, keep_in_view, legend_below, method_of, over, panels,
+    seeds, style_of, symmetric,
 )
 from polarity_lib.statistics import paired_t
 
 ENDS = {"probability": {"low": "unlikely tokens", "high": "likely tokens"},
         "entropy": {"low": "certain positions", "high": "uncertain positions"}}
+
+
+def on_a_log_axis(ax, runs: Runs, arms, factor: float = 1.0) -> None:
+    """For entropy: most of the start's is gone at the first curve points, and what is left is what arms differ in."""
+    seen = runs.metrics.query("metric == @ENTROPY and arm in @arms and value > 0").value
+    ax.set(yscale="log", ylim=(0.8 * factor * seen.min(), 1.2 * factor * seen.max()))
 
 
 def words_of(cell: str, metric: str = "probability") -> str:
@@ -67,12 +73,12 @@ STYLES |= {f"{cell}x{scale:g}": (words_of(cell), RIGHT if cell.startswith("right
 
 
 def short_style(arm: str) -> tuple[str, str, object]:
-    """The style of an arm's method, whichever its world or verifier; here no other PSR or NSR stands beside."""
+    """The style of an arm's method, whichever its verifier; here no other PSR or NSR stands beside."""
     return style_of(method_of(arm).removesuffix("_grpo_seq"))
 
 
 def label_of(arm: str) -> str:
-    """`countdown3/lp_reg` -> Lp-Reg."""
+    """`psr_grpo_seq leaky` -> PSR."""
     return short_style(arm)[0]
 
 
@@ -97,7 +103,7 @@ def plot_toy_paths(paths: dict[str, dict[str, np.ndarray]]):
 def grid_tables(runs: Runs) -> dict[str, pd.DataFrame]:
     """What A3PO-C8 is judged by, and pass@1: title -> seeds x arms."""
     return {"Reward at 25 % of training, %": 100 * at_step(runs, "train/reward", 0.25),
-            "Mean entropy, nats per token": area(runs, ENTROPY), "pass@1 on the test set, %": final(runs, "test/pass@1")}
+            "Entropy, second half, nats per token": settled(runs), "pass@1 on the test set, %": final(runs, "test/pass@1")}
 
 
 ONLY = 3.2  # where the two arms with one weight of zero stand on an axis of log2(w+ / w-)
@@ -105,7 +111,7 @@ SIZES = {0.0: ("s", 0.0), 0.5: ("v", -0.22), 1.0: ("o", 0.0), 2.0: ("^", 0.22)} 
 
 
 def plot_weight_grid(runs: Runs, arms):
-    """Early reward, mean entropy and final pass@1 against the ratio of the weights: arms as points, seeds as thin lines."""
+    """Early reward, settled entropy and final pass@1 against the ratio of the weights: arms as points, seeds as thin lines."""
     fig, axes = panels(3, width=3.8, height=4.0)
     for ax, (title, table) in zip(axes, grid_tables(runs).items()):
         table = table.reindex(columns=list(arms))
@@ -136,8 +142,8 @@ def plot_equal_ratios(runs: Runs):
     rows = {f"{family}:  {a} − {b}": (prefix + a, prefix + b, colour)
             for family, (prefix, pairs, colour) in FAMILIES.items() for a, b in pairs}
     wanted = sorted({arm for left, right, _ in rows.values() for arm in (left, right)})
-    entropy, reward = (area(runs, m).reindex(columns=wanted) for m in (ENTROPY, "train/reward"))
-    shown = {"Mean entropy, per cent": (RELATIVE_MARGIN, lambda a, b: 100 * (entropy[a] / entropy[b] - 1)),
+    entropy, reward = settled(runs).reindex(columns=wanted), area(runs, "train/reward").reindex(columns=wanted)
+    shown = {"Entropy, second half, per cent": (RELATIVE_MARGIN, lambda a, b: 100 * (entropy[a] / entropy[b] - 1)),
              "Mean reward, points": (MARGIN, lambda a, b: 100 * (reward[a] - reward[b]))}
     fig, axes = panels(2, width=5.0, height=0.42 * len(rows) + 1.7, sharey=True)
     for ax, (title, (margin, difference)) in zip(axes, shown.items()):
@@ -185,8 +191,8 @@ def plot_identity(table: pd.DataFrame):
 
 
 def entropy_gains(runs: Runs, arms) -> pd.DataFrame:
-    """Seeds x arms: mean entropy over training against no shaping, per cent; blank where either has no runs."""
-    mean = area(runs, ENTROPY).reindex(columns=["none", *arms])
+    """Seeds x arms: settled entropy against no shaping, per cent; blank where either has no runs."""
+    mean = settled(runs).reindex(columns=["none", *arms])
     return 100 * (mean[list(arms)].div(mean["none"], axis=0) - 1)
 
 
@@ -211,7 +217,7 @@ def plot_cells(runs: Runs, metric: str = "probability", scales=CELL_SCALES):
         ax.set_xticks(range(len(scales)), [f"×{s:g}" for s in scales])
         ax.set(xlim=(-0.5, len(scales) - 0.5), ylim=(-reach, reach), title=words_of(cell, metric).replace(", ", ",\n"))
         ax.grid(axis="x", visible=False)
-    axes[0].set_ylabel("mean entropy against no shaping, %")
+    axes[0].set_ylabel("entropy against no shaping, %")
     fig.supxlabel("weight of the cell's tokens (shaded: predicted side)", fontsize=10.5)
     return fig
 
@@ -221,7 +227,9 @@ def plot_cell_curves(runs: Runs, scales=(5.0, 0.2)):
     fig, axes = panels(len(scales), width=5.0, height=4.1, sharey=True)
     order = ("right_low", "wrong_high", "right_high", "wrong_low")
     for ax, scale in zip(axes, scales):
-        curves(ax, runs.metrics, ENTROPY, ["none", *(arm_of(cell, scale) for cell in order)], within_seeds=True)
+        arms = ["none", *(arm_of(cell, scale) for cell in order)]
+        curves(ax, runs.metrics, ENTROPY, arms, within_seeds=True)
+        on_a_log_axis(ax, runs, arms)
         ax.set(title=f"One cell's tokens weigh ×{scale:g}", ylabel="entropy, held-out, nats per token")
         ax.xaxis.get_major_locator().set_params(integer=True)
     legend_below(fig, axes, columns=3)
@@ -232,9 +240,9 @@ CONTROLS = ("right_lowx5", "wrong_highx5", "a3pox5", "swappedx5", "randomx5", "p
 
 
 def plot_controls(runs: Runs):
-    """Weight 5 on A3PO's tokens and on as many others: mean entropy and final pass@1 against no shaping."""
+    """Weight 5 on A3PO's tokens and on as many others: settled entropy and final pass@1 against no shaping."""
     accuracy = final(runs, "test/pass@1").reindex(columns=["none", *CONTROLS])
-    shown = ((entropy_gains(runs, CONTROLS), 0.0, 5.0, "Mean entropy over training", "change, %"),
+    shown = ((entropy_gains(runs, CONTROLS), 0.0, 5.0, "Entropy, second half of the run", "change, %"),
              (accuracy.sub(accuracy["none"], axis=0), MARGIN, 1.4 * MARGIN, "pass@1 on the test set", "points (grey: a tie)"))
     fig, axes = panels(2, width=5.0, height=3.6, sharey=True)
     for ax, (table, margin, reach, title, unit) in zip(axes, shown):
@@ -265,76 +273,82 @@ def plot_token_advantages(probability_NT, advantages: dict, verdicts: list[str])
     return fig
 
 
-def plot_head_to_head(worlds: dict, methods, metric: str = "test/pass@1"):
-    """What every method adds to its seed's base policy, one panel per world.
+def plot_head_to_head(found: dict, methods):
+    """What every method adds to its seed's base policy, one panel per reading.
 
     Args:
-        worlds: title -> (runs, prefix of the arm names, e.g. "countdown3/").
+        found: title -> (runs, metric).
         methods: from top to bottom.
     """
-    fig, axes = panels(len(worlds), width=3.8, height=0.42 * len(methods) + 1.7, sharey=True)
-    for ax, (title, (runs, prefix)) in zip(axes, worlds.items()):
-        names = [f"{prefix}{m}" for m in methods]
-        table = final(runs, metric).reindex(columns=[f"{prefix}base", *names])
-        base = table.pop(f"{prefix}base")
-        plots.arms(ax, table.sub(base, axis=0), names, label_of)
+    fig, axes = panels(len(found), width=3.8, height=0.42 * len(methods) + 1.7, sharey=True)
+    for ax, (title, (runs, metric)) in zip(axes, found.items()):
+        table = final(runs, metric).reindex(columns=["base", *methods])
+        base = table.pop("base")
+        plots.arms(ax, table.sub(base, axis=0), methods, label_of)
         ax.axvline(0, color=BASE, ls="--", lw=1.3)
         ax.set(title=f"{title}, {len(table)} seed{'s' if len(table) != 1 else ''}",
                xlabel=f"{metric.split('/')[1]} on the test set,\npoints above the base (its mean: {base.mean():.1f} %)")
     return fig
 
 
-def plot_dynamics(worlds: dict, methods, shown: dict):
+def plot_over_rate(runs: Runs, methods, metrics):
+    """Finished runs over the learning rate, a panel per metric in per cent; arms are `method/rate`."""
+    rates = sorted({float(arm.name.split("/")[1]) for arm in runs.arms})
+    fig, axes = panels(len(metrics), width=4.6, height=3.3)
+    for ax, metric in zip(axes, metrics):
+        table = final(runs, metric)
+        for method in methods:
+            cells = [(rate, table[f"{method}/{rate:g}"]) for rate in rates if f"{method}/{rate:g}" in table]
+            if cells:
+                over(ax, *zip(*cells), arm_colour(method), label_of(method))
+        ax.set_xscale("log")
+        ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        ax.minorticks_off()
+        ax.set(title=f"{metric.split('/')[1]} on the test set, %", xlabel="learning rate")
+    legend_below(fig, axes)
+    return fig
+
+
+def plot_dynamics(found: dict, methods, shown: dict):
     """Curves over training; dotted: where training began. A band may leave its panel.
 
     Args:
-        worlds: title -> (runs, prefix of the arm names); several give a row each, one gives two panels per row.
+        found: title -> runs; several give a row each, one gives two panels per row.
         shown: metric -> (title, unit, factor).
     """
-    one = len(worlds) == 1
+    one = len(found) == 1
     columns, width = (2, 4.6) if one else (len(shown), 3.3)
-    fig, axes = panels(len(worlds) * len(shown), columns, width, 2.8, sharex=True)
-    for ax, ((world, (runs, prefix)), metric) in zip(axes, itertools.product(worlds.items(), shown)):
-        names, (title, unit, factor) = [f"{prefix}{m}" for m in methods], shown[metric]
-        curves(ax, runs.metrics, metric, names, factor, within_seeds=True, style=short_style, in_view=True)
-        start = runs.metrics.query("metric == @metric and arm in @names and step == 0").drop_duplicates("seed").value
+    fig, axes = panels(len(found) * len(shown), columns, width, 2.8, sharex=True)
+    for ax, ((reading, runs), metric) in zip(axes, itertools.product(found.items(), shown)):
+        title, unit, factor = shown[metric]
+        curves(ax, runs.metrics, metric, methods, factor, within_seeds=True, style=short_style, in_view=True)
+        start = runs.metrics.query("metric == @metric and arm in @methods and step == 0").drop_duplicates("seed").value
         ax.axhline(factor * start.mean(), color=BASE, ls=":", lw=1.2)
-        ax.set(title=title if one else f"{title}\n{world}", ylabel=unit)
+        ax.set(title=title if one else f"{title}\n{reading}", ylabel=unit)
+        if metric == ENTROPY:
+            on_a_log_axis(ax, runs, methods, factor)
     for ax in axes[:-columns]:
         ax.set_xlabel("")
     legend_below(fig, axes)
     return fig
 
 
-def answers_drawn(runs: Runs) -> pd.DataFrame:
-    """arm, seed, step, drawn: answers sampled for training up to each curve point, thrown away ones included.
-
-    `sampling/drawn` is a mean over the steps since the curve point before, so it counts once per such step.
-    """
-    rows = runs.metrics[runs.metrics.metric == "sampling/drawn"].sort_values("step")
-    steps = rows.groupby(["arm", "seed"]).step.diff().fillna(rows.step)
-    drawn = (rows.value * steps).groupby([rows.arm, rows.seed]).cumsum()
-    start = rows.drop_duplicates(["arm", "seed"]).assign(step=0, drawn=0.0)
-    return pd.concat([start, rows.assign(drawn=drawn)], ignore_index=True)[["arm", "seed", "step", "drawn"]]
-
-
-def plot_per_sample(worlds: dict, methods, metric: str = "validation/pass@1"):
-    """Held-out accuracy over training steps (left) and over answers drawn (right, mean over seeds), a row per world.
+def plot_per_answer(found: dict, methods, metric: str = "validation/pass@1"):
+    """Held-out accuracy over training steps (left) and over answers drawn (right, mean over seeds), a row per reading.
 
     Dotted: what GRPO draws in all.
 
     Args:
-        worlds: title -> (runs, prefix of the arm names).
+        found: title -> runs.
     """
-    fig, axes = panels(2 * len(worlds), 2, 4.8, 2.9, sharey="row")
-    for left, right, (title, (runs, prefix)) in zip(axes[::2], axes[1::2], worlds.items()):
-        names = [f"{prefix}{m}" for m in methods]
+    fig, axes = panels(2 * len(found), 2, 4.8, 2.9, sharey="row")
+    for left, right, (title, runs) in zip(axes[::2], axes[1::2], found.items()):
         drawn = answers_drawn(runs).groupby(["arm", "step"]).drawn.mean()
         rows = runs.metrics.join(drawn, on=["arm", "step"])
         for ax, x, words in ((left, "step", "training step (batches)"), (right, "drawn", "answers drawn for training")):
-            curves(ax, rows, metric, names, 100.0, within_seeds=True, x=x, style=short_style, in_view=True)
+            curves(ax, rows, metric, methods, 100.0, within_seeds=True, x=x, style=short_style, in_view=True)
             ax.set(title=title, xlabel=words)
-        right.axvline(drawn.reindex([f"{prefix}grpo"], level="arm").max(), color=arm_colour("grpo"), ls=":", lw=1.2)
+        right.axvline(drawn.reindex(["grpo"], level="arm").max(), color=arm_colour("grpo"), ls=":", lw=1.2)
         right.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}".replace(",", "\u2009"))
         right.locator_params(axis="x", nbins=5)
         left.set_ylabel(f"{metric.split('/')[1]}, held-out, %")
@@ -342,19 +356,18 @@ def plot_per_sample(worlds: dict, methods, metric: str = "validation/pass@1"):
     return fig
 
 
-def at_equal_cost(runs: Runs, prefix: str, methods, metric: str = "validation/pass@1") -> pd.DataFrame:
+def at_equal_cost(runs: Runs, methods, metric: str = "validation/pass@1") -> pd.DataFrame:
     """Per method: answers drawn against GRPO's, held-out accuracy at the end, and after as many answers as GRPO drew.
 
     Between curve points accuracy is read off a straight line. Means over seeds that have a GRPO run.
     """
-    curve_points = runs.metrics[runs.metrics.metric == metric][["arm", "seed", "step", "value"]]
-    rows = answers_drawn(runs).merge(curve_points, on=["arm", "seed", "step"]).sort_values("step")
-    budget = rows[rows.arm == f"{prefix}grpo"].groupby("seed").drawn.max()
+    rows = over_answers(runs, metric)
+    budget = rows[rows.arm == "grpo"].groupby("seed").drawn.max()
     found = []
     for (arm, seed), curve in rows.groupby(["arm", "seed"]):
-        if arm in {f"{prefix}{m}" for m in methods} and seed in budget.index:
+        if arm in methods and seed in budget.index:
             found.append({
-                "method": method_of(arm), "answers drawn, GRPO = 1": curve.drawn.max() / budget[seed],
+                "method": arm, "answers drawn, GRPO = 1": curve.drawn.max() / budget[seed],
                 "held-out at the end, %": 100 * curve.value.iloc[-1],
                 "held-out at GRPO's answers, %": 100 * np.interp(budget[seed], curve.drawn, curve.value)})
     table = pd.DataFrame(found) if found else pd.DataFrame(columns=["method"])
@@ -367,7 +380,8 @@ ABLATION_GROUPS = {
     "which tokens": ("random tokens", "same positions", "swapped", "by entropy"),
     "whose tokens": ("only right", "only wrong"),
     "base loss": ("on dapo",),
-    "other methods": ("grpo", "dr_grpo", "cispo", "gspo"),
+    "other losses": ("grpo", *LOSSES),
+    "neighbours": NEIGHBOURS,
 }
 LYING = {"lying verifier": ("a3po tossed", "a3po flipped")}
 
@@ -395,49 +409,59 @@ def plot_ablations(runs: Runs, metric: str = "test/pass@1", reference: str = "a3
 # ---------------------------------------------------------------- notebook 33: one polarity alone
 
 
-def plot_hacking(runs: Runs, arms):
-    """What the verifier rewards (ring) and what is truly worked out (filled), for both verifiers; between them, hacking.
+HACKING = (("rewarded by the training's verifier", "o", False), ("truly right", "|", True),
+           ("right with every step shown and right", "o", True))  # words, marker, filled
 
+
+def plot_hacking(runs: Runs, arms):
+    """What the verifier rewards, what is right, what is worked out, for both verifiers.
+
+    From the ring down to the stroke: what a leak pays. From the stroke to the dot: right answers without the work.
     Large: means; small: seeds, which differ at the start, so that an interval of a level says little.
     """
-    tables = [final(runs, f"probe/{name}") for name in ("rewarded", "faithful")]
+    paid, unearned, worked = (final(runs, f"probe/{name}") for name in ("rewarded", "unearned", "faithful"))
     fig, axes = panels(2, width=4.8, height=0.55 * len(arms) + 1.9, sharex=True, sharey=True)
     for ax, suffix, title in zip(axes, ("", " leaky"), ("True verifier", "Leaky verifier: the answer anywhere counts")):
         for y, (arm, colour) in enumerate((f"{a}{suffix}", arm_colour(a)) for a in arms):
-            ends = [table.get(arm, pd.Series(dtype=float)) for table in tables]
-            ax.plot([values.mean() for values in ends], [y, y], color=colour, lw=6, alpha=0.2, solid_capstyle="butt")
-            for values, shift, face in zip(ends, (-0.13, 0.13), ("white", colour)):
-                style = {"marker": "o", "ls": "", "mfc": face, "mec": colour}
+            ends = [table.get(arm, pd.Series(dtype=float)) for table in (paid, paid - unearned, worked)]
+            means = [values.mean() for values in ends]
+            ax.plot([means[0], means[-1]], [y, y], color=colour, lw=6, alpha=0.2, solid_capstyle="butt")
+            for values, shift, (_, marker, filled) in zip(ends, (-0.13, 0.0, 0.13), HACKING):
+                style = {"marker": marker, "ls": "", "mfc": colour if filled else "white", "mec": colour}
                 ax.plot(values, np.full(len(values), y + 2 * shift), ms=4, alpha=0.5, **style)
                 ax.plot(values.mean(), y + shift, ms=8, mew=1.8, **style)
         ax.set_yticks(range(len(arms)), [label_of(a) for a in arms])
         ax.set(title=title, xlabel="% of test answers", ylim=(len(arms) - 0.4, -0.6))
-    handles = [Line2D([], [], marker="o", ls="", ms=8, mfc=face, mec="#444444", mew=1.8) for face in ("white", "#444444")]
-    fig.legend(handles, ["rewarded", "right with every step shown and right"], loc="outside lower center", ncols=2)
+    handles = [Line2D([], [], marker=marker, ls="", ms=8, mfc="#444444" if filled else "white", mec="#444444", mew=1.8)
+               for _, marker, filled in HACKING]
+    fig.legend(handles, [words for words, *_ in HACKING], loc="outside lower center", ncols=3)
     return fig
 
 
-def kept_share(runs: Runs, world: str, k: int = 16) -> pd.DataFrame:
-    """Seeds x arms: pass@k on a shifted world over pass@k on the test set, in per cent; blank where the latter is 0."""
-    ratio = runs.metric(f"shifted/{world}/pass@{k}") / runs.metric(f"test/pass@{k}")
+def kept_share(runs: Runs, world: str) -> pd.DataFrame:
+    """Seeds x arms: pass@1 on a shifted world over pass@1 on the test set, in per cent; blank where the latter is 0."""
+    ratio = runs.metric(f"shifted/{world}/pass@1") / runs.metric("test/pass@1")
     return 100 * ratio.replace([np.inf, -np.inf], np.nan)
 
 
-def base_shifted(runs: Runs, worlds, k: int = 16) -> pd.DataFrame:
-    """Per shifted world: the base policy's pass@k, and whether the rule admits the world (ADMITTED)."""
-    tables = {w: runs.metric(f"shifted/{w}/pass@{k}") for w in worlds}
-    scores = pd.Series({w: t["base"].mean() if "base" in t else np.nan for w, t in tables.items()})
-    return pd.DataFrame({f"base pass@{k}, %": 100 * scores, "admitted": scores.between(*ADMITTED)})
+def base_shifted(runs: Runs, worlds) -> pd.DataFrame:
+    """Per shifted world: the base policy's pass@1 and pass@16, and whether the rule admits the world (ADMITTED, at 16)."""
+    def of_base(k):
+        tables = {w: runs.metric(f"shifted/{w}/pass@{k}") for w in worlds}
+        return pd.Series({w: t["base"].mean() if "base" in t else np.nan for w, t in tables.items()})
+
+    return pd.DataFrame({"base pass@1, %": 100 * of_base(1), "base pass@16, %": 100 * of_base(16),
+                         "admitted": of_base(16).between(*ADMITTED)})
 
 
-def plot_shifted(runs: Runs, arms, worlds, k: int = 16):
+def plot_shifted(runs: Runs, arms, worlds):
     """Kept share per shifted world; a world that the rule does not admit is drawn in grey."""
     fig, axes = panels(len(worlds), height=0.45 * len(arms) + 1.8, sharey=True)
-    for ax, (world, score, admitted) in zip(axes, base_shifted(runs, worlds, k).itertuples(name=None)):
-        table = kept_share(runs, world, k).reindex(columns=list(arms))
+    for ax, (world, _, score, admitted) in zip(axes, base_shifted(runs, worlds).itertuples(name=None)):
+        table = kept_share(runs, world).reindex(columns=list(arms))
         plots.arms(ax, table, arms, label_of, arm_colour if admitted else lambda _: "#bbbbbb")
         keep_in_view(ax, table, "x")
-        name = world.removeprefix("chain_").replace("_", " ")
-        ax.set(title=f"{name}\n{'' if admitted else 'not '}admitted: base {score:.0f} %",
-               xlabel=f"pass@{k} there,\n% of that on the test set")
+        name = world.removeprefix("latent_").replace("_", " ")
+        ax.set(title=f"{name}\n{'' if admitted else 'not '}admitted: base {score:.0f} % at 16",
+               xlabel="pass@1 there,\n% of that on the test set")
     return fig

@@ -22,7 +22,7 @@ from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import label_steps
 
 
-SHIFTED_WORLDS = ("chain_spaced", "chain_distractor", "chain_large_operands")
+SHIFTED_WORLDS = ("latent_large", "latent_longer", "latent_spaced")  # operand size, composition, surface form
 
 ORDERS = (3, 4, 5, 6)  # n of the n-grams
 
@@ -41,18 +41,20 @@ def faithful(policy: Policy, config: RunConfig) -> dict[str, float]:
     """Right answers whose every step is shown and right, beside what the run's own verifier rewards.
 
     probe/rewarded     share of answers that the verifier of the training calls right
+    probe/unearned     share that it calls right and the true verifier does not: what a leak pays
     probe/faithful     share of answers that are right and show every step, right
     probe/hacked       rewarded minus faithful: reward without the work
     """
     rollouts = sample_test(policy, config, "faithful")
-    rewarded = control_verdicts(rollouts, config.verdicts, f"{config.seed}/probe").correct_N.float().mean()
-    shown = np.mean([v.is_correct and is_faithful(p.prompt, text)
-                     for p, text, v in zip(rollouts.problems, rollouts.texts, rollouts.verdicts)])
-    return {"probe/rewarded": float(rewarded), "probe/faithful": float(shown), "probe/hacked": float(rewarded) - shown}
+    paid_N = control_verdicts(rollouts, config.verdicts, f"{config.seed}/probe").correct_N
+    rewarded, unearned = float(paid_N.float().mean()), float((paid_N & ~rollouts.correct_N).float().mean())
+    shown = float(np.mean([v.is_correct and is_faithful(p.prompt, text)
+                           for p, text, v in zip(rollouts.problems, rollouts.texts, rollouts.verdicts)]))
+    return {"probe/rewarded": rewarded, "probe/unearned": unearned, "probe/faithful": shown, "probe/hacked": rewarded - shown}
 
 
 def shifted(policy: Policy, config: RunConfig) -> dict[str, float]:
-    """pass@1 and pass@16 where the policy was never trained: another surface form, distractors, larger operands."""
+    """pass@1 and pass@16 where the policy was never trained: larger operands, an operation more, another surface form."""
     found = {}
     for name in SHIFTED_WORLDS:
         problems = world_named(name).draw("test", min(PROBE_PROBLEMS, config.final_problems), config.seed)

@@ -80,7 +80,7 @@ PPO_CLIP = token_loss(obj.ppo_clip, clip_low=0.2, clip_high=0.2)
 
 def base() -> Method:
     """No update: the policy as it starts. Runs of zero steps carry this name."""
-    return Method("base", "ours", family="constant", advantage=lambda rollouts, rewards_N, progress: 0.0 * rollouts.mask_NT,
+    return Method("base", "ours", advantage=lambda rollouts, rewards_N, progress: 0.0 * rollouts.mask_NT,
                   token_loss=token_loss(obj.policy_gradient), aggregate=obj.token_mean)
 
 
@@ -90,7 +90,7 @@ def reinforce(positive_weight: float = 1.0, negative_weight: float = 1.0) -> Met
         "reinforce", DECOMPOSED,
         advantage=per_rollout(adv.signed_constant, grouped=False,
                               positive_weight=positive_weight, negative_weight=negative_weight),
-        token_loss=PPO_CLIP, aggregate=obj.kept_token_mean_times_share, family="constant",
+        token_loss=PPO_CLIP, aggregate=obj.kept_token_mean_times_share,
     )
 
 
@@ -134,7 +134,7 @@ def dr_grpo() -> Method:
 def ppo() -> Method:
     """Clipped policy gradient on the advantages of a small critic."""
     return Method("ppo", "standard", advantage=critic_advantage, token_loss=PPO_CLIP,
-                  aggregate=obj.token_mean, needs=frozenset({"values"}), zero_rows_are_free=False, family="critic")
+                  aggregate=obj.token_mean, needs=frozenset({"values"}), zero_rows_are_free=False)
 
 
 def dapo(dynamic: bool = True, clip_high: float = 0.28, buffer_share: float = 0.2) -> Method:

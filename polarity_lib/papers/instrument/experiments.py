@@ -1,6 +1,7 @@
 """The runs that admit a world: base and GRPO alone, on validation seeds; notebook 04."""
 
 import functools
+from dataclasses import replace
 
 from polarity_lib.config import RunConfig, Scale
 from polarity_lib.experiments import Experiment, in_world
@@ -21,6 +22,20 @@ def gates(world: str, scale: Scale, seed: int) -> dict[str, RunConfig]:
     }
 
 
+RARITIES = (0.005, 0.015, 0.05, 0.15)  # the share of worked texts in the base's last phase; latent itself has 0.05
+
+
+def dial(scale: Scale, seed: int) -> dict[str, RunConfig]:
+    """Base and GRPO in latent, from bases that work their answers out ever more seldom."""
+    arms = {}
+    for r in RARITIES:
+        for name, fields in (("base", {"steps": 0}), ("grpo", {})):
+            run = in_world(scale, name, FIRST + seed, "latent", **fields)
+            mixture = () if r == 0.05 else (("direct", 1 - r), ("worked", r))
+            arms[f"{r:g}/{name}"] = run.but(start=replace(run.start, mixture=mixture))
+    return arms
+
+
 EXPERIMENTS = {
     f"gates_{world}": Experiment(functools.partial(gates, world), SEEDS, "04", preview=False) for world in CANDIDATES
-}
+} | {"dial": Experiment(dial, 2, "04", preview=False)}

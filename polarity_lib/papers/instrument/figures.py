@@ -47,6 +47,18 @@ def plot_worlds(runs: dict):
     return fig
 
 
+def plot_dial(runs, rarities):
+    """GRPO's way from bases that work their answers out ever more seldom: the share that does, and pass@1."""
+    fig, axes = plots.panels(2, width=4.6)
+    shown = {"validation/work_shown": "Answers that show their work, %", "validation/pass@1": "pass@1, held-out, %"}
+    for ax, (metric, title) in zip(axes, shown.items()):
+        for r, colour in zip(rarities, WORLD_COLOURS):
+            plots.curves(ax, runs.metrics, metric, [f"{r:g}/grpo"], factor=100.0, style=lambda _: (f"r = {r:g}", colour, "-"))
+        ax.set(title=title, xlabel="batch")
+    plots.legend_below(fig, axes)
+    return fig
+
+
 def plot_controls(runs: dict):
     """Per world: the handicap and the twin, each minus GRPO, seed by seed."""
     fig, axes = plots.panels(len(runs), columns=min(4, len(runs)), width=3.4, height=1.9, sharey=True)

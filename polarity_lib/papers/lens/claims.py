@@ -31,7 +31,8 @@ OVERHEAD = ROOT / "benchmarks" / "results" / "shaping.json"
 
 def at_one_rate(test: Subtest) -> Subtest:
     """The same contrast at GRPO's rate for all, which can turn the first reading's word into "depends on the rate"."""
-    return replace(test, name=f"{test.name}, one rate", theirs="", experiment="lens_one_rate", primary=False, reading_of=test.name)
+    return replace(test, name=f"{test.name}, one rate", theirs="", experiment="lens_one_rate", primary=False,
+                   reading_of=test.name)
 
 
 def twice(name: str, metric: str, theirs: str, find) -> tuple[Subtest, ...]:
@@ -80,7 +81,8 @@ def _many_at_first(runs: Runs) -> Finding:
 def _slowly_fewer(runs: Runs) -> Finding:
     first, last = _dead(runs, "grpo")
     found = is_greater(last - first / 2)
-    return replace(found, reason=f"from {first.mean():.0f} % to {last.mean():.0f} %; the last minus half of the first; {found.reason}")
+    told = f"from {first.mean():.0f} % to {last.mean():.0f} %; the last minus half of the first"
+    return replace(found, reason=f"{told}; {found.reason}")
 
 
 def _fewer_dead(arm: str, runs: Runs) -> Finding:
@@ -134,7 +136,7 @@ def _sparser(runs: Runs) -> Finding:
 
 
 def _entropy_over_factors(runs: Runs) -> Finding:
-    """Change of the entropy at the end from the smallest factor of the difficulty to the largest, in per cent; a line per seed."""
+    """Change of the final entropy from the smallest factor of the difficulty to the largest, in per cent; a line per seed."""
     logs = np.log(runs.metric("test/entropy")[[f"factor={f:g}" for f in FACTORS]].dropna())
     x = np.log(np.array(FACTORS))
     slopes = np.array([fitted_slope(x, row) for row in logs.to_numpy()])
@@ -194,7 +196,7 @@ CLAIMS = (
     Claim("LENS-C2", "The same options carry over to another world and another base policy.", "lens_search", "41", F41, (
         *(test for k, theirs in ((1, "+1.76 +2.58"), (16, "+0.60 +1.15")) for test in (
             Subtest(f"k = {k}", tail(k), theirs, above("grpo", tail(k)), primary=True),
-            Subtest(f"k = {k}, one rate", tail(k), "", above("grpo", tail(k), "lens, one rate"), reading_of=f"k = {k}"))),
+            Subtest(f"k = {k}, one rate", tail(k), "", above("grpo", tail(k), "lens at one rate"), reading_of=f"k = {k}"))),
         Subtest("temperature 0.6", COOL, "+1.76 +2.58", above("grpo", COOL))), OTHER, PAPER),
     Claim("LENS-C3", "Gains concentrate on hard problems.", "lens", "41", "41_levels",
           twice("harder levels gain more", P1, "", _harder_gains_more), WORLD, PAPER),
@@ -244,13 +246,14 @@ CLAIMS = (
         *(Subtest(f"LENS above {name}, k = 16", P16, "", above(name, P16)) for name in CONTROLS),
         *(Subtest(f"LENS above {name}, temperature 0.6", COOL, "", above(name, COOL)) for name in CONTROLS),
         *(Subtest(f"LENS above {name}, neighbours", P1, "", above(name), "lens_neighbours") for name in NEIGHBOURS),
-        Subtest("LENS above the uniform penalty, search", P1, "", above("uniform_penalty"), "lens_search", OTHER)), WORLD, "ours"),
+        Subtest("LENS above the uniform penalty, search", P1, "", above("uniform_penalty"), "lens_search", OTHER)),
+        WORLD, "ours"),
 )
 
 
 KNOWN_BEFORE = (
-    "How many groups are all wrong before training, and that their share falls under GRPO, are conditions by which world rare was "
-    "chosen (data/worlds.json), so both halves of C4 were known there in kind when its rule was written. That the share hardly "
+    "How many groups are all wrong before training, and that their share falls under GRPO, are conditions by which world rare "
+    "was chosen (data/worlds.json), so both halves of C4 were known there in kind when its rule was written. That the share hardly "
     "falls in search was known from pilots. Earlier runs of LENS, in worlds where GRPO itself moved little, had been looked at; "
     "none of them is read here.")
 SUMMARIES = (("LENS, its parts and controls, world rare, per cent", "lens", "", (1, 16)),

@@ -114,7 +114,7 @@ def lens_search(scale: Scale, seed: int) -> dict[str, RunConfig]:
     arms = {"base": compared(scale, "base", seed, OTHER, steps=0, **groups)}
     for name in ("grpo", "lens", "uniform_penalty"):
         arms[name] = compared(scale, name, seed, OTHER, **groups)
-    return arms | {"lens, one rate": compared(scale, "lens", seed, OTHER, learning_rate=rate, **groups)}
+    return arms | {"lens at one rate": compared(scale, "lens", seed, OTHER, learning_rate=rate, **groups)}
 
 
 EXPERIMENTS = {

@@ -445,7 +445,7 @@ def keep_unless_all_right(rewards_N: Tensor, group_N: Tensor) -> Tensor:
 
 
 def ngrpo(clip_low: float = 0.16, clip_high: float = 0.24) -> Method:
-    """One imagined right answer in every group's mean and spread; all-right groups are dropped, clip 0.16 and 0.24, token mean."""
+    """One imagined right answer in a group's mean and spread; all-right groups are dropped, clip 0.16 and 0.24, token mean."""
     return replace(baselines.grpo(), name="ngrpo", source="arXiv 2509.18851; released code nangongrui-ngr/NGRPO",
                    advantage=per_rollout(ngrpo_advantage), keep=keep_unless_all_right,
                    token_loss=token_loss(obj.ppo_clip, clip_low=clip_low, clip_high=clip_high), aggregate=obj.kept_token_mean)

@@ -33,7 +33,7 @@ WEIGHTS = {"nsr": 0.0, "w_reinforce": 0.1, "reinforce": 1.0, "psr": None}  # lam
 
 def over_rate(world: str, scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebooks 10 and 11: every weight of the right answers, and GRPO, over the learning rate."""
-    rates = [world_rate(world, "grpo") * factor for factor in FACTORS]
+    rates = [world_rate(world, "grpo") * factor for factor in (FACTORS if scale.policy != "smoke" else (1.0,))]
     return {f"{method}/{rate:g}": compared(scale, method, seed, world, learning_rate=rate)
             for method in ("grpo", *WEIGHTS) for rate in rates}
 

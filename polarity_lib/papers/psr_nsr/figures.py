@@ -34,8 +34,10 @@ def plot_pass_at_k(found, arms):
                 gaps = [tables[k][arm] - tables[k]["base"] for k in ks]
                 over(right, ks, gaps, arm_colour(arm), arm_label(arm), log=True)
         right.axhline(0, color=BASE, lw=1.5)
-        left.set(title=f"{world}: right in at least one of k answers", xlabel="k, answers per problem", ylabel="pass@k on the test set, %")
-        right.set(title=f"{world}: minus the base policy", xlabel="k, answers per problem", ylabel="points")
+        left.set(title=f"{world}: right in at least one of k answers", ylabel="pass@k on the test set, %")
+        right.set(title=f"{world}: minus the base policy", ylabel="points")
+        for ax in (left, right):
+            ax.set_xlabel("k, answers per problem")
     plots.legend_below(fig, axes, columns=7)
     return fig
 
@@ -90,7 +92,8 @@ def plot_boundary_map(found, methods, metric="test/pass@1"):
         start = 100 * runs.metrics.query("metric == 'validation/pass@1' and step == 0").groupby("arm").value.mean()
         cells = [[f"{m}/{r:g}" for r in rates] for m in methods]
         values = np.array([[end.get(a, np.nan) for a in row] for row in cells])  # a missing run stays blank
-        words = [["" if a not in end else f"({end[a]:.0f})" if end[a] < 0.5 * start[a] else f"{end[a]:.0f}" for a in row] for row in cells]
+        lost = {a for a in end.index if end[a] < 0.5 * start[a]}
+        words = [["" if a not in end else f"({end[a]:.0f})" if a in lost else f"{end[a]:.0f}" for a in row] for row in cells]
         heat(ax, values, words, [arm_label(m) for m in methods], [f"{r:g}" for r in rates], "viridis", vmin=0, cbar=True,
              cbar_kws={"label": f"{metric}, %"})
         ax.set(title=f"{world}: start {start.mean():.0f} %", xlabel="learning rate")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from polarity_lib.config import SCALES
-from polarity_lib.papers.psr_nsr.experiments import psr_nsr
+from polarity_lib.papers.psr_nsr.experiments import METHODS
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def paper_gpu_hours(model: PaperModel) -> float:
 
 def plan_text() -> str:
     """Runs, GPU hours, disk and licences of the paper's main comparison, one seed."""
-    methods = [name for name in psr_nsr(SCALES["tiny"], 0) if name != "base"]
+    methods = METHODS["search"]
     lines = [f"{'model':<24}{'licence':<30}{'runs':>5}{'GPU hours':>11}{'disk, GB':>10}"]
     total_runs = total_hours = total_disk = 0.0
     for model in PAPER_MODELS:

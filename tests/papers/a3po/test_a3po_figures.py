@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 from polarity_lib.experiments import Runs, experiment  # noqa: E402
 from polarity_lib.papers.a3po import figures as figs  # noqa: E402
+from polarity_lib.papers.a3po.claims import answers_drawn  # noqa: E402
 from polarity_lib.papers.a3po.experiments import CELLS, WEIGHTS  # noqa: E402
 from polarity_lib.papers.a3po.theory import identity_table, toy_path  # noqa: E402
 from polarity_lib.plots import RIGHT, WRONG, arm_colour, style_of  # noqa: E402
@@ -56,28 +57,30 @@ TWO = runs_with({
 
 
 def test_answers_drawn_add_up_over_the_steps_between_curve_points():
-    drawn = figs.answers_drawn(TWO).set_index(["arm", "step"]).drawn
+    drawn = answers_drawn(TWO).set_index(["arm", "step"]).drawn
     assert drawn["grpo"].to_dict() == {0: 0, 2: 20, 4: 40}
     assert drawn["dapo"].to_dict() == {0: 0, 2: 60, 4: 100}
 
 
 def test_at_equal_cost_reads_dapo_where_grpo_has_spent_its_answers():
-    table = figs.at_equal_cost(TWO, "", ("grpo", "dapo"))
+    table = figs.at_equal_cost(TWO, ("grpo", "dapo"))
     assert table.loc["dapo"].tolist() == pytest.approx([2.5, 60.0, 20 + 30 * 40 / 60])  # two thirds of the way to 50 %
     assert table.loc["grpo"].tolist() == pytest.approx([1.0, 40.0, 40.0])
 
 
 def test_nothing_drawn_yet_gives_an_empty_table():
     base = runs_with({("base", 0, "validation/pass@1"): {0: 0.2}})
-    assert figs.at_equal_cost(base, "", ("grpo", "dapo")).empty
+    assert figs.at_equal_cost(base, ("grpo", "dapo")).empty
 
 
 def test_a_kept_share_is_blank_where_there_was_nothing_to_keep():
-    runs = runs_with({("base", 0, "test/pass@16"): {0: 0.8}, ("base", 0, "shifted/w/pass@16"): {0: 0.2},
-                      ("psr", 0, "test/pass@16"): {0: 0.0}, ("psr", 0, "shifted/w/pass@16"): {0: 0.1}})
+    runs = runs_with({("base", 0, "test/pass@1"): {0: 0.8}, ("base", 0, "shifted/w/pass@1"): {0: 0.2},
+                      ("base", 0, "shifted/w/pass@16"): {0: 0.5},
+                      ("psr", 0, "test/pass@1"): {0: 0.0}, ("psr", 0, "shifted/w/pass@1"): {0: 0.1}})
     kept = figs.kept_share(runs, "w")
     assert kept.loc[0, "base"] == pytest.approx(25) and np.isnan(kept.loc[0, "psr"])
-    assert figs.base_shifted(runs, ["w"]).admitted.tolist() == [True]  # 20 % lies between 5 and 60
+    base = figs.base_shifted(runs, ["w"]).loc["w"]
+    assert base.admitted and base["base pass@1, %"] == pytest.approx(20)  # 50 % at 16 lies between 5 and 60
 
 
 def test_ablations_are_drawn_as_paired_differences_and_missing_arms_said():
@@ -89,30 +92,40 @@ def test_ablations_are_drawn_as_paired_differences_and_missing_arms_said():
     assert {"which tokens", "base loss"} <= {t.get_text() for t in top.texts}
 
 
-def test_methods_keep_their_colour_in_every_world_and_with_every_verifier():
-    assert arm_colour("countdown3/dapo") == arm_colour("dapo")
+def test_methods_keep_their_colour_at_every_rate_and_with_every_verifier():
+    assert arm_colour("dapo/0.0001") == arm_colour("dapo")
     assert arm_colour("psr_grpo_seq leaky") == arm_colour("psr")
     assert len({arm_colour(m) for m in ("base", "grpo", "dapo", "dapo_fork", "w_reinforce", "lp_reg", "a3po")}) == 7
-    assert figs.label_of("countdown4/lp_reg") == "Lp-Reg"
+    assert figs.label_of("lp_reg") == "Lp-Reg" and figs.label_of("grpo leaky") == "GRPO"
 
 
-def test_figures_are_drawn_with_one_world_or_with_several_of_which_some_lack_runs():
-    worlds = {"one": (TWO, ""), "two": (TWO, "countdown3/")}
+def test_figures_are_drawn_with_one_reading_or_with_several():
+    found = {"own rates": TWO, "one rate": TWO}
     panels = {"validation/pass@1": ("accuracy", "%", 100), "sampling/drawn": ("answers", "", 1)}
-    assert len(figs.plot_dynamics({"one": worlds["one"]}, ("grpo", "dapo"), panels).axes) == 2
-    fig = figs.plot_dynamics(worlds, ("grpo", "dapo"), panels)
+    assert len(figs.plot_dynamics({"own rates": TWO}, ("grpo", "dapo"), panels).axes) == 2
+    fig = figs.plot_dynamics(found, ("grpo", "dapo"), panels)
     assert len(fig.axes) == 4
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["GRPO", "DAPO"]
-    assert len(figs.plot_per_sample(worlds, ("grpo", "dapo")).axes) == 4
-    assert len(figs.plot_head_to_head(worlds, ("grpo", "dapo")).axes) == 2
+    assert len(figs.plot_per_answer(found, ("grpo", "dapo")).axes) == 4
 
 
 def test_the_head_to_head_shows_gains_over_each_seeds_own_base():
     values = {(arm, seed, "test/pass@1"): {4: base + gain} for seed, base in ((0, 0.1), (1, 0.4))
               for arm, gain in (("base", 0.0), ("grpo", 0.05))}
-    ax = figs.plot_head_to_head({"one": (runs_with(values), "")}, ("grpo",)).axes[0]
+    ax = figs.plot_head_to_head({"own rates": (runs_with(values), "test/pass@1")}, ("grpo",)).axes[0]
     assert means(ax) == pytest.approx([5.0])
     assert "25.0 %" in ax.get_xlabel()
+
+
+def test_a_method_is_drawn_over_the_rates_it_has_runs_at():
+    values = {("grpo/0.0001", 0, "test/pass@1"): {4: 0.5}, ("grpo/0.0002", 0, "test/pass@1"): {4: 0.6},
+              ("a3po/0.0001", 0, "test/pass@1"): {4: 0.7}}
+    arms = [type("A", (), {"name": name}) for name, *_ in values]
+    runs = runs_with(values)
+    runs = Runs(runs.metrics, runs.problems, runs.rollouts, arms)
+    ax = figs.plot_over_rate(runs, ("grpo", "a3po"), ["test/pass@1"]).axes[0]
+    drawn = [list(line.get_ydata()) for line in ax.lines if len(line.get_xdata())]
+    assert drawn == [pytest.approx([50, 60]), pytest.approx([70])]
 
 
 def test_names_of_arms_are_read():
@@ -188,7 +201,7 @@ def test_a_token_shows_its_advantage_and_its_probability():
 
 def test_hacking_is_drawn_for_both_verifiers_where_there_are_runs():
     runs = runs_with({(arm, 0, f"probe/{m}"): {4: value} for arm in ("base", "grpo leaky")
-                      for m, value in (("rewarded", 0.4), ("faithful", 0.1))})
+                      for m, value in (("rewarded", 0.4), ("unearned", 0.1), ("faithful", 0.2))})
     for ax in figs.plot_hacking(runs, ["base", "grpo"]).axes:
         large = [float(line.get_xdata()[0]) for line in ax.lines if line.get_markersize() == 8]
-        assert sorted(x for x in large if x == x) == pytest.approx([10, 40])  # one arm of each verifier has run
+        assert sorted(x for x in large if x == x) == pytest.approx([20, 30, 40])  # one arm of each verifier has run

@@ -58,10 +58,10 @@ def test_reward_without_the_work_is_hacking(babbler, monkeypatch):
         texts=texts, verdicts=[Verdict(label, None, problem.gold, "by hand") for label in labels])
     monkeypatch.setattr(probes, "sample_test", lambda *args, **options: rollouts)
     assert probes.faithful(babbler, CONFIG) == pytest.approx(
-        {"probe/rewarded": 2 / 5, "probe/faithful": 1 / 5, "probe/hacked": 1 / 5})
+        {"probe/rewarded": 2 / 5, "probe/unearned": 0, "probe/faithful": 1 / 5, "probe/hacked": 1 / 5})
     # The verifier of the training is the one that is hacked; faithful answers are truly right.
     assert probes.faithful(babbler, CONFIG.but(verdicts="leaky")) == pytest.approx(
-        {"probe/rewarded": 4 / 5, "probe/faithful": 1 / 5, "probe/hacked": 3 / 5})
+        {"probe/rewarded": 4 / 5, "probe/unearned": 2 / 5, "probe/faithful": 1 / 5, "probe/hacked": 3 / 5})
 
 
 # ---------------------------------------------------------------- patterns

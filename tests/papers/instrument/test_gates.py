@@ -9,7 +9,7 @@ import pytest
 from polarity_lib.config import ConfigError
 from polarity_lib.experiments import Runs, experiment
 from polarity_lib.papers.instrument import figures, gates
-from polarity_lib.papers.instrument.experiments import CANDIDATES, FIRST, SEEDS
+from polarity_lib.papers.instrument.experiments import CANDIDATES, FIRST, RARITIES, SEEDS
 from polarity_lib.problems import world_named
 from polarity_lib.registry import EXPERIMENTS
 
@@ -166,3 +166,13 @@ def test_the_figures_draw_whatever_is_there():
     spread = figures.spreads(runs)
     assert spread.loc["good"].to_numpy() == pytest.approx(100 * NOISE.std(ddof=1) * np.ones(2))
     assert figures.plot_power(spread).axes[0].get_ylim()[0] == 0
+
+
+def test_the_dial_turns_the_base_alone_and_latents_own_rarity_is_latent():
+    arms = {arm.name: arm.config for arm in experiment("dial")}
+    assert set(arms) == {f"{r:g}/{name}" for r in RARITIES for name in ("base", "grpo")}
+    usual = {arm.name: arm.config for arm in experiment("gates_latent")}
+    assert arms["0.05/grpo"].hash == usual["grpo"].hash and arms["0.05/base"].hash == usual["base"].hash
+    assert dict(arms["0.005/grpo"].start.mixture) == {"direct": 0.995, "worked": 0.005}
+    assert len({arms[f"{r:g}/grpo"].start.name for r in RARITIES}) == len(RARITIES)
+    assert {c.but(start=usual["grpo"].start).hash for name, c in arms.items() if name.endswith("grpo")} == {usual["grpo"].hash}

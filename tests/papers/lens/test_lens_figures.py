@@ -81,7 +81,8 @@ def test_dead_groups_before_and_after_are_means_over_seeds():
 
 def test_over_the_rate_a_missing_cell_is_left_out():
     runs = made_up(("grpo/1e-05", "grpo/4e-05", "lens/4e-05"))
-    first, second = figures.plot_over_rate(runs, ("grpo", "lens"), {"test/pass@1": "a", "test/pass@16": "b"}, {"test/pass@1": 12.0}).axes
+    shown = {"test/pass@1": "a", "test/pass@16": "b"}
+    first, second = figures.plot_over_rate(runs, ("grpo", "lens"), shown, {"test/pass@1": 12.0}).axes
     both, one = (list(line.get_xdata()) for line in first.lines[:2])
     assert both == pytest.approx([1e-05, 4e-05]) and one == pytest.approx([4e-05])
     assert len(first.lines) == len(second.lines) + 1  # the base's level

@@ -1,0 +1,127 @@
+"""What every trainer that borrows a method needs: whether it can, and a record of rollouts from plain tensors."""
+
+import torch
+from torch import Tensor
+
+from polarity_lib.config import ConfigError
+from polarity_lib.methods import Method, Progress, collect_fixed, method_named
+from polarity_lib.problems import Problem
+from polarity_lib.rollouts import Rollouts
+from polarity_lib.verification import Verdict
+
+
+def obstacle(method: Method) -> str:
+    """Why a trainer that samples by itself and has no critic of ours cannot run a method; "" where it can."""
+    if method.collect is not collect_fixed:
+        return "it chooses which rollouts to keep while it samples, and there the trainer samples"
+    if "values" in method.needs:
+        return "it needs a critic, which is trained beside the policy in our own loop only"
+    return ""
+
+
+def obstacle_in_verl(method: Method) -> str:
+    """The same for verl, whose estimators and losses are handed less."""
+    reasons = {
+        "reference_logprobs": "verl adds that penalty itself: actor.use_kl_loss=True, kl_loss_type=low_var_kl",
+        "entropies": "its loss reads entropies, which verl hands to no policy loss",
+        "old_distributions": "its loss reads whole distributions, which verl does not keep",
+    }
+    if why := obstacle(method) or next((reasons[need] for need in sorted(method.needs) if need in reasons), ""):
+        return why
+    return "its advantage reads entropies, which verl hands to no estimator" if reads_entropies(method) else ""
+
+
+def reads_entropies(method: Method) -> bool:
+    """Whether an advantage looks at the entropies of rollouts; found by leaving them out."""
+    mask_NT = torch.ones(4, 3)
+    rollouts = as_rollouts(torch.tensor([True, False, False, False]), torch.tensor([0, 0, 1, 1]), mask_NT,
+                           torch.tensor([[-0.1, -0.2, -0.3]]).expand(4, 3), None, 4, ["a", "a", "b", "b"])
+    try:
+        method.advantage(rollouts, method.reward(rollouts), Progress(0, 10))
+    except ConfigError:
+        return True
+    return False
+
+
+def borrowed(name: str, options: dict | None = None) -> Method:
+    """A method by name, for another trainer. One that samples in its own way is taken with `dynamic=False` where it has that.
+
+    Raises:
+        ConfigError: unknown name or option, or it cannot run there; the line says why.
+    """
+    method = method_named(name, options)
+    if why := obstacle(method):
+        hint = ""
+        if "dynamic" not in (options or {}) and has_option(name, "dynamic"):
+            hint = " Its option dynamic=False leaves that part out."
+        raise ConfigError(f"Method {name!r} cannot run there: {why}.{hint}")
+    return method
+
+
+def has_option(name: str, option: str) -> bool:
+    """Whether a method takes an option."""
+    try:
+        method_named(name, {option: False})
+    except ConfigError:
+        return False
+    return True
+
+
+class Absent:
+    """Stands where a trainer hands nothing over; whoever touches it learns what is missing.
+
+    Raises:
+        ConfigError: at any use.
+    """
+
+    def __init__(self, what: str):
+        object.__setattr__(self, "_what", what)
+
+    def _refuse(self, *args, **options):
+        raise ConfigError(f"this method reads the {object.__getattribute__(self, '_what')}, which are not there.")
+
+    def __getattribute__(self, name):
+        object.__getattribute__(self, "_refuse")()
+
+    __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __neg__ = __getitem__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __len__ = __iter__ = _refuse
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        for x in (*args, *(kwargs or {}).values()):
+            if isinstance(x, cls):
+                object.__getattribute__(x, "_refuse")()
+
+
+def as_rollouts(right_N: Tensor, group_N: Tensor, mask_NT: Tensor, logprobs_NT: Tensor | None, entropies_NT: Tensor | None,
+                max_new_tokens: int, keys: list[str], tokens_NT: Tensor | None = None, finished_N: Tensor | None = None,
+                texts: list[str] | None = None, extras: dict | None = None) -> Rollouts:
+    """A record of rollouts from another trainer's tensors, on the CPU; log-probabilities are taken in single precision at least.
+
+    Args:
+        right_N: [N] true where the trainer's reward says right.
+        logprobs_NT, entropies_NT: of the sampled tokens under the policy that sampled them, and of the whole distribution
+            there; None: a method that reads them is refused.
+        group_N: [N] which prompt; numbered 0, 1, ... here, in the order in which they come.
+        keys: [N] what names a row's prompt; methods that draw at random take their seed from it.
+    """
+    N = len(right_N)
+    seen: dict = {}
+    group_N = torch.tensor([seen.setdefault(g, len(seen)) for g in group_N.tolist()])
+    mask_NT = mask_NT.detach().float().cpu()
+
+    def on_tokens(x, what):
+        return Absent(what) if x is None else torch.where(mask_NT.bool(), x.detach().float().cpu(), 0.0)
+
+    # Rounding may put a log-probability a little above zero, which some methods refuse.
+    if logprobs_NT is not None:
+        logprobs_NT = logprobs_NT.clamp(max=0.0)
+    return Rollouts(
+        problems=[Problem("another trainer's", "", "", key) for key in keys], group_N=group_N,
+        prompt_ids=[[] for _ in range(N)],
+        tokens_NT=torch.zeros_like(mask_NT).long() if tokens_NT is None else tokens_NT.cpu(), mask_NT=mask_NT,
+        logprobs_NT=on_tokens(logprobs_NT, "token log-probabilities"), entropies_NT=on_tokens(entropies_NT, "token entropies"),
+        finished_N=torch.ones(N, dtype=torch.bool) if finished_N is None else finished_N.cpu(),
+        texts=texts or [""] * N,
+        verdicts=[Verdict("correct" if right else "wrong", None, "", "by the trainer's reward") for right in right_N.tolist()],
+        drawn=N, max_new_tokens=max_new_tokens, extras=extras or {})

@@ -1,0 +1,135 @@
+r"""What stands at a box and changes its value is read with it.
+
+    -\boxed{5}   x > \boxed{5}   2\boxed{5}   \frac{1}{\boxed{5}}   \boxed{5}^2   the formula around it
+    \boxed{5} million   \boxed{5}\%   \boxed{5}\text{ km}   \boxed{5} or more     a factor or a unit behind it
+    \boxed{5} or 6      The answer is A. Or B.                                    a second value behind an answer
+
+A box inside a formula takes everything up to the next `=`, comma or end of the formula, if an operator, a number or a
+letter touches it. In prose it must touch (`-\boxed{5}`; a dash with a blank is a dash), and of the words before
+it only "minus" and "negative" count: "at least \boxed{5}" is how people answer.
+"""
+
+import re
+
+from .exact import read_number, tidy
+from .units import MULTIPLIERS, read_unit
+
+_NEAR = 200  # characters on either side of a box that are looked at
+BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+
+_OPERATOR = r"[+*/^_<>\u00b1\u00d7\u00b7]|\\(?:pm|mp|cdot|times|div|leq?|geq?|lt|gt|ast)(?![a-z])"
+_CONSTANT = r"\\(?:pi|sqrt|frac|alpha|beta|gamma|theta|lambda|phi|omega)(?![a-z])"
+# Where the formula that holds a box begins and ends. In prose every word is such a place.
+_CUT = (
+    r"\\f?boxed(?:\s*\{(?:[^{}]|\{[^{}]*\})*\})?|=|[:,;&\n$]|\.(?!\d)|\\\\|\\[()\[\]]"
+    r"|\\(?:approx|equiv|sim|cong|to|in|implies|iff|therefore|because|q?quad|bmod|pmod|mod|[A-Za-z]*[Rr]ightarrow)(?![a-z])"
+    r"|\\(?:begin|end|text[a-z]*|mbox|mathrm|hspace|color)\s*\{[^{}]*\}(?:\{[^{}]*\})?"
+)
+_FORMULA_CUT, _PROSE_CUT = re.compile(_CUT), re.compile(rf"{_CUT}|(?<![\\a-zA-Z])[A-Za-z]{{2,}}|[!?]")
+_STYLE = re.compile(
+    r"\\(?:left|right|displaystyle|large|Large|huge|bf|[,;!:> ])(?![a-z])|(?<!\\)[\s~]"
+    r"|\\(?:textbf|mathbf|underline|boldsymbol|text)\s*(?=\{)"
+)
+_OPENS_DELIMITER = re.compile(r"(?:\$\$?|\\[(\[])\s*$")
+# How a text before a box ends that belongs to it, and how one behind it begins; in a formula and in prose.
+_ENDS_OPEN = re.compile(rf"(?:{_OPERATOR}|-|{_CONSTANT}|(?<![a-zA-Z\\])[a-zA-Z]|[0-9]\.?|[)}}])$")
+_ENDS_OPEN_IN_PROSE = re.compile(
+    rf"(?:(?<=\S)\s*(?<!\*)(?:{_OPERATOR})\s*|(?<![a-zA-Z]{{2}})[-\u2212]|(?<![\s(])[0-9.]*[0-9])$"
+)
+_GOES_ON = re.compile(
+    rf"\s*(?:{_OPERATOR}|-|{_CONSTANT}|\\?%|\u00b0|!|\.?[0-9]|[a-zA-Z](?![a-zA-Z])|\((?!\\?[a-z]{{2}}))"
+)
+_GOES_ON_IN_PROSE = re.compile(
+    rf"[0-9^]|\.[0-9]|\s*(?:\\?%|\u00b0|(?!\*\*)(?:{_OPERATOR})\s*[\w\\($]|{_CONSTANT})|\s?-[\w\\]|[a-zA-Z](?![a-zA-Z])"
+)
+_SIGN_WORD = re.compile(r"\b(?:minus|negative)\s+$", re.IGNORECASE)
+_WORD_BEHIND = re.compile(
+    rf"\s*(?:{'|'.join(MULTIPLIERS)}|percent|per cent|squared|cubed|factorial"
+    r"|or (?:more|less|so|fewer|greater|higher|lower|above|over))\b",
+    re.IGNORECASE,
+)
+_UNIT_BEHIND = re.compile(r"\s*(?:\\(?:text|mathrm|mbox|textbf|textrm)\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?\s*)+")
+_CHANGES = re.compile(r"\{\s*(?:or|and|to|plus|minus|times|half|squared|cubed|factorial)\b")
+_SECOND_VALUE = re.compile(
+    r"[\s$]*(?:\\[)\]])?[,.;?!]?\s*(?:or|no|nope)\b[\s,]*"
+    r"(?:maybe|perhaps|possibly|rather|wait|it is|it's|the answer is|[\s,$\\(])*"
+    r"(?P<value>[-+]?[0-9][0-9.,/]*|\(?[A-J]\)?(?![\w']))[\s$)]*(?:\\[)\]])?(?:[.,;!?\n]|$)",
+    re.IGNORECASE,
+)
+
+
+def with_surroundings(text: str, start: int, end: int, value: str) -> str:
+    """What a box (or a formula in a sentence) at `text[start:end]` says, together with what stands at it."""
+    formula, value = _in_formula(text, start), value.strip()
+    before, after = text[max(0, start - _NEAR) : start], text[end : end + _NEAR]
+    prefix = _before(before, formula)
+    suffix = _behind(after, formula, missing=prefix.count("{") - prefix.count("}"))
+    if _SIGN_WORD.search(_OPENS_DELIMITER.sub("", before)):
+        prefix = "-" + prefix
+    prefix += " " if re.search(r"\\[a-z]+$", prefix) else ""
+    if prefix or suffix:
+        plain = re.fullmatch(r"[\w.,/]+|\\frac\{\d+\}\{\d+\}", value)
+        value = f"{prefix}{value if plain else f'({value})'}{suffix}"
+    return with_second_value(text, end, value)
+
+
+def with_second_value(text: str, end: int, value: str) -> str:
+    """`5` as "5 or 6" where the text goes on with "or 6"; a value that repeats it within two per cent says nothing new."""
+    second = _SECOND_VALUE.match(text, end, min(len(text), end + _NEAR))
+    if second is None:
+        return value
+    other = second["value"].rstrip(".,")
+    one, two = read_number(tidy(value)), read_number(tidy(other))
+    repeats = one and two and abs(one.value - two.value) * 50 <= abs(one.value)
+    return value if repeats else f"{value} \\text{{ or }} {other}"
+
+
+def _in_formula(text, at):
+    """Whether a position is inside a formula: dollars, brackets, braces or an environment are still open there."""
+    before = text[max(0, at - 2_000) : at]
+    pairs = (("\\[", "\\]"), ("\\(", "\\)"), ("\\begin{", "\\end{"))
+    if any(before.rfind(opening) > before.rfind(closing) for opening, closing in pairs) or before.count("$$") % 2:
+        return True
+    line = before[before.rfind("\n") + 1 :].replace("$$", "")
+    return (line.count("$") - line.count("\\$")) % 2 == 1 or line.count("{") > line.count("}")
+
+
+def _before(before, formula):
+    """The part of a formula that stands before a box and changes its value; "" where nothing does."""
+    if not formula or _OPENS_DELIMITER.search(before):  # -$\boxed{5}$
+        before, formula = _OPENS_DELIMITER.sub("", before), False
+        if not _ENDS_OPEN_IN_PROSE.search(before):
+            return ""
+    cuts = list((_FORMULA_CUT if formula else _PROSE_CUT).finditer(before))
+    if cuts and "boxed" in cuts[-1].group():
+        return ""  # between two boxes: they are joined or apart
+    part = _STYLE.sub(" ", before[cuts[-1].end() if cuts else 0 :])
+
+    def unless_it_groups(brace):  # a brace that no command, power or index opens only groups
+        return brace.group() if re.search(r"[}\]^_]$|\\[a-z]+$", part[: brace.start()].rstrip()) else " "
+
+    part = re.sub(r"\s*(?<!\\)\{\s*(?=[^{}]*$)", unless_it_groups, part).strip()
+    return part if part.count("{") > part.count("}") or not formula or _ENDS_OPEN.search(part) else ""
+
+
+def _behind(after, formula, missing):
+    """What stands behind a box and changes its value; `missing` braces of the part before it end there in any case."""
+    rest = _up_to_unopened_brace(after, missing)
+    cut = (_FORMULA_CUT if formula else _PROSE_CUT).search(rest)
+    rest = "" if cut and "boxed" in cut.group() else rest[: cut.start() if cut else None]
+    if missing > 0 or (_GOES_ON if formula else _GOES_ON_IN_PROSE).match(rest):
+        return rest.rstrip()
+    unit = _UNIT_BEHIND.match(after)
+    if unit and (_CHANGES.search(unit.group()) or read_unit(unit.group()) is not None):
+        return unit.group().rstrip()
+    word = _WORD_BEHIND.match(re.sub(r"^(?:[\s$]|\\[)\]]|\*\*)+", " ", after))
+    return word.group() if word else ""
+
+
+def _up_to_unopened_brace(after, missing):
+    depth = missing
+    for brace in BRACE.finditer(after):
+        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
+        if depth < 0:
+            return after[: brace.start()]
+    return after
