@@ -47,9 +47,11 @@ CORPORA: dict[str, Corpus] = {
     "chain_zero": Corpus(((1.0, {"worked": 0.5, "checked": 0.2, "direct": 0.3}),)),
     "chain_latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
     "latent": Corpus((LEARNED, (1.0, {"direct": 0.95, "worked": 0.05})), problems={"levels": (2, 3, 4), "high": 20}),
-    # The dial of world rare: how seldom long chains are worked out, how often short ones.
-    "rare_by_length": Corpus(((0.7, {"worked": 1.0}), (1.0, {"direct": 0.99, "worked": 0.01})),
-                             problems={"levels": (2, 4, 5, 6), "high": 20}, short=(2, {"direct": 0.5, "worked": 0.5})),
+    # The dials of world rare: how long direct answers are learned, which decides how often they are right; how seldom long
+    # chains are worked out; how often short ones. Kept base policies go by a corpus's name: change it with the numbers.
+    "rare_long": Corpus(((0.8, {"worked": 1.0}), (1.0, {"direct": 0.99, "worked": 0.01})),
+                        problems={"levels": tuple(sorted(set(chain.RARE_LEVELS))), "high": chain.RARE_HIGH},
+                        short=(2, {"direct": 0.5, "worked": 0.5})),
     "gems": Corpus(((0.6, {"worked": 0.6, "checked": 0.4}), (1.0, {"worked": 0.25, "checked": 0.25, "direct": 0.5})),
                    problems={"levels": (2, 3, 4, 5), "high": 20}),
     "mix": Corpus(((1.0, {"worked": 0.2, "checked": 0.1, "direct": 0.7}),), problems={"levels": (2, 3, 4, 5), "high": 20}),

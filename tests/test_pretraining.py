@@ -120,7 +120,7 @@ def test_the_mixture_is_a_dial_of_the_last_phase():
 
 def test_short_chains_may_have_styles_of_their_own():
     """In world rare: half of the shortest are worked out, one in a hundred of the others, once all have been learned."""
-    start, corpus = StartConfig("rare_by_length", "smoke", steps=10, seed=0, batch=2000), CORPORA["rare_by_length"]
+    start, corpus = StartConfig("rare_long", "smoke", steps=10, seed=0, batch=2000), CORPORA["rare_long"]
     limit, styles = corpus.short
 
     def worked(step):

@@ -32,7 +32,8 @@ OFFLINE = {"minibatches": 1, "prompts_per_step": 16, "rollouts_per_prompt": 16, 
            "final_problems": 300, "final_samples": 32}
 
 
-RARE_LEVELS = (2, 4, 5, 6, 4, 5, 6)
+# World rare: its levels in turn, one in ten short, and its largest operand.
+RARE_LEVELS, RARE_HIGH = (2, 4, 5, 6, 4, 5, 6, 4, 5, 6), 25
 
 
 def random_terms(level: int, low: int, high: int, rng: np.random.Generator) -> list[int]:
@@ -241,9 +242,9 @@ CHAIN_WORLDS = {
         _world("mix", range(2, 6), high=20, corpus="mix", apart=True, start_steps=500, protocol=PROTOCOL | {"steps": 100}),
         _world("strong", range(2, 6), high=20, corpus="strong", apart=True, start_steps=500,
                protocol=PROTOCOL | {"steps": 80, "curve_every": 10}),
-        # One problem in seven is short, and half of those are worked out; the long ones hardly ever are: many groups of 16
-        # are all wrong, and can come alive.
-        _world("rare", RARE_LEVELS, high=20, corpus="rare_by_length", apart=True, start_steps=700,
+        # The base works out half of the few short problems and hardly any of the long ones: many groups of 16 are all wrong,
+        # and can come alive.
+        _world("rare", RARE_LEVELS, high=RARE_HIGH, corpus="rare_long", apart=True, start_steps=700,
                protocol=PROTOCOL | {"steps": 100, "prompts_per_step": 16, "rollouts_per_prompt": 16}),
         # For offline learning: wrong answers are often worked out, with right steps before and after the error.
         _world("gems", range(2, 6), high=20, corpus="gems", apart=True, start_steps=320, protocol=OFFLINE),
