@@ -45,6 +45,8 @@ def step_labels(question: str, steps: tuple[str, ...]) -> tuple[str, ...]:
 
     A step that holds no line the checker knows (a stray mark) is wrong.
     """
+    if not steps:  # nothing was worked out; the question need not be one of a chain then
+        return ()
     text, found, at = "".join(steps), [], 0
     placed = {start: label for start, _, label in place_steps(question, text)}
     work = len(text.rpartition("#")[0])
