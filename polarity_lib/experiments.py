@@ -25,6 +25,7 @@ from polarity_lib.results import ROOT, RunFolder, load_published, published_root
 from polarity_lib.training import train
 
 RATES_FILE = ROOT / "data" / "rates.json"
+UNTUNED = 2.5e-5  # the middle of every grid
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,12 @@ class Experiment:
 
 
 def world_rate(world: str, method: str) -> float:
-    """The rate of a method in a world, as `python -m polarity_lib tune` found it; GRPO's until then (see `is_tuned`).
+    """The rate of a method in a world, as `python -m polarity_lib tune` found it.
 
-    Raises:
-        ConfigError: not even GRPO has been tuned there.
+    Until then (see `is_tuned`) it is GRPO's there and, where nothing has been tuned, UNTUNED.
     """
     rates = rates_record()["worlds"].get(world, {})
-    try:
-        return float((rates.get(method) or rates["grpo"])["rate"])
-    except KeyError:
-        raise ConfigError(f"Nothing has a rate in world {world} yet: python -m polarity_lib tune {world} grpo,{method}") from None
+    return float((rates.get(method) or rates.get("grpo") or {"rate": UNTUNED})["rate"])
 
 
 def is_tuned(world: str, method: str) -> bool:

@@ -270,7 +270,7 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
     lines.append("A run that two experiments share is counted and computed once. "
                  "Hours are fitted to measured runs (data/costs.csv) and assume cores like the one they ran on.")
     if waiting := untuned(jobs):
-        lines.append(f"Without a rate of their own, so at GRPO's until `python -m polarity_lib tune` has found it: {waiting}.")
+        lines.append(f"Not tuned yet, so at a rate that is not their own (`python -m polarity_lib tune` finds it): {waiting}.")
     if settings.scale == "small":
         lines.append("The hours are those of a CPU core; scale small is meant for a GPU.")
     return "\n".join(lines)

@@ -10,14 +10,14 @@ start's pass@1); ties go to the lower one. A winner at the edge of the grid exte
 import json
 
 from polarity_lib.config import SCALES, RunConfig, Scale, choose
-from polarity_lib.experiments import RATES_FILE, Arm, in_world, rates_record, train_or_load, unless_smoke
+from polarity_lib.experiments import RATES_FILE, UNTUNED, Arm, in_world, rates_record, train_or_load, unless_smoke
 from polarity_lib.outside import strict_json
 from polarity_lib.problems import WORLDS, world_named
 from polarity_lib.registry import METHODS
 from polarity_lib.results import write_atomic
 
 SEEDS = (1000, 1001)  # validation seeds: never used for a reported number
-CENTRE = 2.5e-5
+
 MAX_RATES = 8  # of one grid; a method that is still at the edge then has no optimum here
 METRIC = "validation/pass@1"
 
@@ -46,7 +46,7 @@ def best(grid: dict[float, dict]) -> float:
     return min(stable, key=lambda rate: (-grid[rate]["end"], rate))
 
 
-def tune(world: str, method: str, scale: str = "tiny", centre: float = CENTRE) -> float:
+def tune(world: str, method: str, scale: str = "tiny", centre: float = UNTUNED) -> float:
     """Measure the grid until its best rate is not at an edge; at scale tiny, write it to data/rates.json.
 
     Raises:

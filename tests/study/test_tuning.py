@@ -6,7 +6,7 @@ import pytest
 
 from polarity_lib import experiments
 from polarity_lib.config import SCALES, ConfigError
-from polarity_lib.experiments import experiment, is_tuned, rates_record, world_rate
+from polarity_lib.experiments import experiment, is_tuned, world_rate
 from polarity_lib.registry import EXPERIMENTS
 from polarity_lib.results import published_root
 from polarity_lib.study import plan, tuning
@@ -51,14 +51,11 @@ def test_a_grid_run_is_half_the_horizon_on_validation_seeds():
     assert config.seed == config.start.seed == 1000 and config.start.steps == 700
 
 
-def test_misspelt_names_and_rates_that_were_never_chosen(monkeypatch):
+def test_misspelt_names_are_refused():
     with pytest.raises(ConfigError, match="Did you mean 'latent'"):
         tuning.tune("lattent", "grpo")
     with pytest.raises(ConfigError, match="Did you mean 'grpo'"):
         tuning.tune("latent", "grop")
-    monkeypatch.setitem(rates_record(), "worlds", {})
-    with pytest.raises(ConfigError, match="python -m polarity_lib tune latent grpo,nsr"):
-        world_rate("latent", "nsr")
 
 
 def test_tuning_never_sees_a_reported_seed():
@@ -81,5 +78,4 @@ def test_until_a_method_is_tuned_it_runs_at_grpos_rate_and_the_plan_says_so(monk
     assert world_rate("latent", "nsr") == 0.25 and is_tuned("latent", "nsr") and is_tuned("latent", "base")
     assert world_rate("latent", "psr") == 0.5 and not is_tuned("latent", "psr")
     assert plan.untuned(plan.study_jobs(Settings(scale="smoke", only="10"))).startswith("latent: psr, w_reinforce")
-    with pytest.raises(ConfigError, match="tune strong grpo,psr"):
-        world_rate("strong", "psr")
+    assert world_rate("strong", "psr") == experiments.UNTUNED and not is_tuned("strong", "grpo")

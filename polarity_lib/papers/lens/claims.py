@@ -253,7 +253,7 @@ CLAIMS = (
 
 KNOWN_BEFORE = (
     "How many groups are all wrong before training, and that their share falls under GRPO, are conditions by which world rare "
-    "was chosen (data/worlds.json), so both halves of C4 were known there in kind when its rule was written. That the share hardly "
+    "was chosen (data/pilots.csv), so both halves of C4 were known there in kind when its rule was written. That it hardly "
     "falls in search was known from pilots. Earlier runs of LENS, in worlds where GRPO itself moved little, had been looked at; "
     "none of them is read here.")
 SUMMARIES = (("LENS, its parts and controls, world rare, per cent", "lens", "", (1, 16)),

@@ -168,7 +168,7 @@ def dead_shares(runs: Runs, sizes=(4, 8, 16, 32)) -> pd.DataFrame:
 
 
 def dead_over_training(runs: Runs) -> pd.DataFrame:
-    """Share of all-wrong groups in the first and the last batches that the log tells apart, per cent, by arm; means over seeds."""
+    """Share of all-wrong groups in the first and the last window of the log, per cent, by arm; means over seeds."""
     rows = runs.metric("groups/all_wrong", last=False).sort_values("step").groupby(["arm", "seed"], sort=False).value
     ends = 100 * pd.DataFrame({"first batches, %": rows.first(), "last batches, %": rows.last()})
     return ends.groupby("arm", sort=False).mean()
