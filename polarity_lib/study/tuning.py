@@ -17,7 +17,6 @@ from polarity_lib.registry import METHODS
 from polarity_lib.results import write_atomic
 
 SEEDS = (1000, 1001)  # validation seeds: never used for a reported number
-
 MAX_RATES = 8  # of one grid; a method that is still at the edge then has no optimum here
 METRIC = "validation/pass@1"
 
