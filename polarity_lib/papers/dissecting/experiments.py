@@ -152,7 +152,7 @@ LENGTHS = {
     "kappa 20 %": {"kappa": WIDE},
     "not divided": {"spread": "none"},
     "spread floored": {"spread": "floor"},
-    "tau 0.5, narrow": {"tau": 0.5, "high": 0.5},
+    "tau 0.5 narrow": {"tau": 0.5, "high": 0.5},
     "hidden divergence": {"hidden_kl": 0.001},
 }
 
