@@ -56,7 +56,8 @@ def load(name: str) -> Runs:
 
 def findings() -> str:
     """A line per finding, paper after paper."""
-    return "\n".join(f"- {write(load)}" for paper in papers() for write in paper.part("claims", "FINDINGS", ()))
+    return "\n".join(f"- {write(load)}" for paper in papers() for room in ("pages", "claims")
+                     for write in paper.part(room, "FINDINGS", ()))
 
 
 def readme(text: str) -> str:

@@ -44,4 +44,29 @@ def dead(record: dict) -> str:
     return f"{start:.0f} → {end:.0f} % of groups of {found['size']}"
 
 
+# --- for the README: sentences, whose words are checked against the numbers they are written with ---
+
+
+def points(found: list[float]) -> str:
+    """An estimate and its interval, in points."""
+    estimate, low, high = (100 * value for value in found)
+    return f"{estimate:+.1f} ({low:+.1f}, {high:+.1f})"
+
+
+def _worlds_that_tell(load) -> str:
+    """Which worlds were admitted, and what the two controls showed there."""
+    worlds = committed_worlds()
+    admitted = {name: {gate: found["found"] for gate, found in record["gates"].items()}
+                for name, record in worlds.items() if record["admitted"]}
+    assert all(gates["sees a handicap"][2] < 0 < gates["is not fooled by luck"][2] for gates in admitted.values())
+    told = "; ".join(
+        f"in *{name}* GRPO gains {100 * min(gates['moves']):.0f} to {100 * max(gates['moves']):.0f} points at pass@1; tossing a "
+        f"quarter of its verdicts changes that by {points(gates['sees a handicap'])}, other luck alone by "
+        f"{points(gates['is not fooled by luck'])}" for name, gates in admitted.items())
+    return ("**Not every small world can tell methods apart**, so a world must first show, with base and GRPO alone, that a "
+            f"known handicap is seen and mere luck is not. {len(admitted)} of {len(worlds)} passed: {told} "
+            "([all gates](docs/worlds.md)).")
+
+
+FINDINGS = (_worlds_that_tell,)
 PAGES = {"worlds.md": worlds_page}
