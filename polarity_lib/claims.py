@@ -243,7 +243,7 @@ def at_equal(runs: Runs, left: str, right: str, x: str, y: str, scale: float = 1
     """
     paths = {(seed, arm): rows.sort_values("step") for (seed, arm), rows in _both(runs, x, y).groupby(["seed", "arm"])}
     found = []
-    for seed in sorted({seed for seed, _ in paths}):
+    for seed in sorted({seed for seed, _ in paths if {(seed, left), (seed, right)} <= set(paths)}):
         mine, other = paths[seed, left], paths[seed, right]
         level = min(mine[x].max(), other[x].max())
         found.append(scale * (_reached(mine, level, x, y) - _reached(other, level, x, y)))

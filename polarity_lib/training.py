@@ -132,11 +132,11 @@ def prepare(config: RunConfig, device: str) -> Run:
     world = world_named(config.world)
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
+    answers, pool = None, [] if config.offline else world.draw("train", config.pool_size or world.size("train"), config.seed)
     policy = base_policy(config.start, device)
-    answers = None
     if config.offline:
         answers = stored_answers(config, policy, lambda start: base_policy(start, device), stream_of(config))
-    pool = answers.problems if answers else world.draw("train", config.pool_size or world.size("train"), config.seed)
+        pool = answers.problems
     parameters = [p for p in policy.model.parameters() if p.requires_grad]
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(parameters, lr=config.learning_rate)

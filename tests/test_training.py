@@ -121,7 +121,8 @@ def test_a_probe_adds_its_numbers_and_changes_no_other(configure, tmp_path):
     plain, probed = run(config, tmp_path), run(config.but(probes=("faithful", "sparse")), tmp_path)
     metrics = probed["metrics"]
     added = metrics[metrics.metric.str.startswith(("probe/", "sparse/"))]
-    assert set(added.metric) == {"probe/rewarded", "probe/faithful", "probe/hacked", "sparse/raw", "sparse/normalised"}
+    assert set(added.metric) == {
+        "probe/rewarded", "probe/faithful", "probe/hacked", "probe/unearned", "sparse/raw", "sparse/normalised"}
     assert set(added.step) == {1}  # of the finished policy
     assert_identical(probed | {"metrics": metrics.drop(added.index).reset_index(drop=True)}, plain)
     assert config.hash != config.but(probes=("sparse",)).hash and "probes" not in config.identity

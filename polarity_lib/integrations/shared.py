@@ -10,12 +10,17 @@ from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import Verdict
 
 
+HANDED_OVER = {"reference_logprobs", "old_distributions", "entropies"}
+
+
 def obstacle(method: Method) -> str:
     """Why a trainer that samples by itself and has no critic of ours cannot run a method; "" where it can."""
     if method.collect is not collect_fixed:
         return "it chooses which rollouts to keep while it samples, and there the trainer samples"
     if "values" in method.needs:
         return "it needs a critic, which is trained beside the policy in our own loop only"
+    if missing := sorted(method.needs - HANDED_OVER):
+        return f"it needs {', '.join(missing)}, which our own loop keeps and no other trainer hands over"
     return ""
 
 

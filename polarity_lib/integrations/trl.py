@@ -19,7 +19,7 @@ from trl import GRPOConfig, GRPOTrainer
 from polarity_lib import diagnostics
 from polarity_lib.config import ConfigError
 from polarity_lib.integrations.shared import as_rollouts, borrowed
-from polarity_lib.methods import Progress
+from polarity_lib.methods import Progress, rows_kept
 from polarity_lib.objectives import BatchCounts
 
 # What the method decides in place of TRL's settings; one that was changed would be silently ignored.
@@ -86,7 +86,7 @@ class MethodTrainer(GRPOTrainer):
         old_NT, entropies_NT, logs_NTV = self._before_update(output)
         rollouts = self._all_rollouts(inputs, output, mask_NT, old_NT, entropies_NT)
         rewards_N = self.method.reward(rollouts)
-        keep_N = self.method.keep(rewards_N)
+        keep_N = rows_kept(self.method, rewards_N, rollouts.group_N)
         advantages_NT = self.method.advantage(rollouts, rewards_N, self._progress()) * keep_N[:, None]
         mine = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
         device, T = mask_NT.device, mask_NT.shape[1]

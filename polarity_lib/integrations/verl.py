@@ -26,7 +26,7 @@ from verl.trainer.ppo.core_algos import register_adv_est, register_policy_loss
 
 from polarity_lib.config import ConfigError, choose
 from polarity_lib.integrations.shared import as_rollouts, borrowed, has_option, obstacle_in_verl
-from polarity_lib.methods import Method, Progress, method_named
+from polarity_lib.methods import Method, Progress, method_named, rows_kept
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.registry import METHODS
 
@@ -96,7 +96,7 @@ def estimate(name: str, token_level_rewards: Tensor, response_mask: Tensor, inde
         logprobs_NT=old_NT, entropies_NT=known["entropys"] if "entropys" in known else None,
         max_new_tokens=longest, keys=[str(uid) for uid in index])
     rewards_N = method.reward(rollouts)
-    keep_N = method.keep(rewards_N)
+    keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     advantages_NT = method.advantage(rollouts, rewards_N, progress) * keep_N[:, None]
     advantages_NT = advantages_NT * kept_factor(method, rollouts.mask_NT, keep_N, longest)
     advantages_NT = advantages_NT.to(response_mask.device)

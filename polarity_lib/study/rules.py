@@ -48,7 +48,7 @@ def written(claim: str, rule: str) -> tuple[str, str] | None:
     """(commit, time) that brought a rule into data/rules.csv; None where there is no history to ask."""
     command = ["git", "log", "--reverse", "--format=%h %cI", f"-S{claim},{rule}", "--", str(RULES.relative_to(ROOT))]
     try:
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20).stdout.split()
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=20).stdout.split()
     except (OSError, subprocess.TimeoutExpired):
         return None
     return (found[0], found[1]) if len(found) >= 2 else None

@@ -19,7 +19,7 @@ from polarity_lib.config import ConfigError  # noqa: E402
 from polarity_lib.integrations.rewards import math_reward  # noqa: E402
 from polarity_lib.integrations.shared import as_rollouts, obstacle  # noqa: E402
 from polarity_lib.integrations.trl import MethodTrainer  # noqa: E402
-from polarity_lib.methods import Progress, method_named  # noqa: E402
+from polarity_lib.methods import Progress, method_named, rows_kept  # noqa: E402
 from polarity_lib.objectives import BatchCounts  # noqa: E402
 from polarity_lib.policy import pack, token_distributions, token_logprobs  # noqa: E402
 from polarity_lib.registry import METHODS  # noqa: E402
@@ -66,7 +66,7 @@ def ours(method, batch, old_policy, new_policy, updates):
     rollouts = as_rollouts(torch.tensor(luck(answers)) > 0, torch.arange(len(answers)) // 4, mask_NT, old_NT, entropies_NT,
                            LONGEST, [old_policy.tokenizer.decode(p) for p in prompts])
     rewards_N = method.reward(rollouts)
-    keep_N = method.keep(rewards_N)
+    keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     advantages_NT = method.advantage(rollouts, rewards_N, Progress(0, 4, updates)) * keep_N[:, None]
     logprobs_NT, entropies_NT, _ = token_logprobs(new_policy.model, packed, mask_NT)
     extras = {"reference_logprobs": old_NT, "old_distributions": logs_NTV, "entropies": entropies_NT}
@@ -86,7 +86,11 @@ def moved(policy):
     return policy
 
 
-@pytest.mark.parametrize("name", [*HERE, "grpo with kl"])
+# osi_none leaves truncated answers out; the trainer's answers here all are, and the arithmetic below does not know it.
+COMPARED = [name for name in HERE if name != "osi_none"]
+
+
+@pytest.mark.parametrize("name", [*COMPARED, "grpo with kl"])
 def test_a_method_gives_our_numbers_on_the_same_tensors(trainer, name):
     name, options = ("grpo", {"kl": 0.1}) if name == "grpo with kl" else (name, runs_here(name))
     trainer.method = method_named(name, options)

@@ -21,7 +21,7 @@ from polarity_lib.config import ConfigError  # noqa: E402
 from polarity_lib.integrations import verl as ours  # noqa: E402
 from polarity_lib.integrations.shared import as_rollouts  # noqa: E402
 from polarity_lib.integrations.table import runs  # noqa: E402
-from polarity_lib.methods import Progress  # noqa: E402
+from polarity_lib.methods import Progress, rows_kept  # noqa: E402
 from polarity_lib.objectives import BatchCounts  # noqa: E402
 from polarity_lib.registry import METHODS  # noqa: E402
 from polarity_lib.results import ROOT  # noqa: E402
@@ -81,7 +81,7 @@ def by_hand(method):
     """The library alone on the same tensors: loss, and slope in the log-probabilities."""
     rollouts = as_rollouts(RIGHT > 0, torch.arange(N) // 4, MASK, OLD, None, LONGEST, list(UID))
     rewards_N = method.reward(rollouts)
-    keep_N = method.keep(rewards_N)
+    keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     advantages_NT = method.advantage(rollouts, rewards_N, Progress(3, 20, 1)) * keep_N[:, None]
     logprobs, mask_NT = NEW.clone().requires_grad_(), MASK.float()
     loss_NT = method.token_loss(logprobs[keep_N], OLD[keep_N], advantages_NT[keep_N], mask_NT[keep_N], {})

@@ -18,10 +18,15 @@ from polarity_lib.advantages import centred
 from polarity_lib.config import ConfigError
 from polarity_lib.papers.bcpg_nsa.judges import Judge, arithmetic, oracle, step_labels
 from polarity_lib.papers.bcpg_nsa.segmentation import line_steps, spans, text_steps
-from polarity_lib.problems import world_named
+from polarity_lib.problems import WORLDS, Problem
 from polarity_lib.rollouts import Rollouts
 
 # ---------------------------------------------------------------- labels
+
+
+def has_lines(problem: Problem) -> bool:
+    """Whether a problem's answers are written line by line; nothing is known of worlds that are not ours."""
+    return problem.world in WORLDS and WORLDS[problem.world].family == "chain"
 
 
 def fitting(rollouts: Rollouts) -> Tensor:
@@ -30,7 +35,7 @@ def fitting(rollouts: Rollouts) -> Tensor:
     An answer that ends by itself has one token more than characters.
     """
     written = torch.tensor([len(text) for text in rollouts.texts]) + rollouts.finished_N.long()
-    chain = torch.tensor([world_named(problem.world).family == "chain" for problem in rollouts.problems])
+    chain = torch.tensor([has_lines(problem) for problem in rollouts.problems])
     return chain & (written == rollouts.mask_NT.sum(1).long())
 
 
@@ -45,7 +50,7 @@ def steps_of(rollouts: Rollouts, segment: Callable = line_steps) -> list[tuple[s
     fits_N = fitting(rollouts)
     # A special token in the middle is spelt out in the text.
     odd = [row for row, text in enumerate(rollouts.texts) if not fits_N[row] and "<" not in text]
-    if any(world_named(rollouts.problems[row].world).family == "chain" for row in odd):
+    if any(has_lines(rollouts.problems[row]) for row in odd):
         raise ConfigError("These answers have not one token per character, so steps cannot be laid over their tokens.")
     return [segment(text) if fits else () for text, fits in zip(rollouts.texts, fits_N.tolist())]
 

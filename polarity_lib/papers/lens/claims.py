@@ -115,7 +115,8 @@ def _late_slope(runs: Runs) -> Finding:
 def _entropy_at_equal_pass_1(runs: Runs) -> Finding:
     """Entropy where both first reach the pass@1 that both reach, LENS minus GRPO, in per cent of the start's."""
     gap = at_equal(runs, "lens", "grpo", ACCURACY, ENTROPY, scale=1.0)
-    start = runs.metric(ENTROPY, last=False).query("arm == 'grpo'").sort_values("step").groupby("seed").value.first()
+    first = runs.metric(ENTROPY, last=False).sort_values("step").groupby(["seed", "arm"]).value.first().unstack()
+    start = first[["lens", "grpo"]].dropna()["grpo"]  # of the seeds that have both, as `at_equal` compares them
     return is_greater(100 * gap / start.to_numpy(), RELATIVE_MARGIN)
 
 
