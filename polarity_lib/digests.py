@@ -35,7 +35,8 @@ def digest_of(value, package: str) -> str:
     seen: dict[int, object] = {}  # kept alive, so that no two share a number
     while todo:
         value = todo.pop()
-        if id(value) in seen:
+        if id(value) in seen:  # told already; which one it is still counts
+            found.append(f"number {list(seen).index(id(value))} again")
             continue
         if not isinstance(value, (str, int, float, bool, complex, type(None), tuple)):  # these are told each time
             seen[id(value)] = value
