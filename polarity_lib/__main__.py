@@ -1,7 +1,7 @@
 """The command line; `make help` lists the same as make targets.
 
     python -m polarity_lib plan --scale tiny
-    python -m polarity_lib run psr_nsr --arms nsr,grpo --seeds 2
+    python -m polarity_lib run psr_nsr_latent --arms nsr,grpo --seeds 2
     python -m polarity_lib notebook 10 -p scale tiny -p seeds 2
     python -m polarity_lib study --only 10 --seeds 3
     python -m polarity_lib own completions/ --methods grpo,psr,nsr --recheck

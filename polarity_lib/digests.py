@@ -32,14 +32,14 @@ def digest_of(value, package: str) -> str:
     """The same for any value made of functions, records, numbers and texts; `package`: whose code counts beside ours."""
     ours = {"polarity_lib", package} - {""}
     found, todo = [], [value]
-    seen: dict[int, object] = {}  # kept alive, so that no two share a number
+    seen: dict[int, tuple[int, object]] = {}  # its number here, and itself: kept alive, so that no two share an id
     while todo:
         value = todo.pop()
         if id(value) in seen:  # told already; which one it is still counts
-            found.append(f"number {list(seen).index(id(value))} again")
+            found.append(f"number {seen[id(value)][0]} again")
             continue
         if not isinstance(value, (str, int, float, bool, complex, type(None), tuple)):  # these are told each time
-            seen[id(value)] = value
+            seen[id(value)] = len(seen), value
         text, called = _parts(value, ours)
         found.append(text)
         todo += called
