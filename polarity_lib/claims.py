@@ -278,6 +278,11 @@ def compare(rule: Callable, left: str, right: str, metric: str, **options) -> Ca
     return find
 
 
+def in_order(metric: str, arms: tuple[str, ...], runs: Runs) -> Finding:
+    """`is_ordered` on the last value of a metric, over the seeds that have every arm."""
+    return is_ordered(final(runs, metric)[list(arms)].dropna(), list(arms))
+
+
 def by_problem(runs: Runs, left: str, right: str, k: int) -> list[np.ndarray]:
     """Per seed that has both arms: pass@k in points, left minus right, problem by problem of that seed's test set."""
     if runs.problems.empty:

@@ -115,9 +115,5 @@ def sample_test(policy: Policy, config: RunConfig, label: str, problems: int = P
 
 @torch.no_grad()
 def sampler_gap(sampled_NT, trained_NT, mask_NT) -> float:
-    """Mean absolute difference of log-probabilities between sampler and trainer, over response tokens.
-
-    Answers from elsewhere (`rollouts.with_answers`), whose log-probabilities are 0 throughout, do not count; 0 without others.
-    """
-    own_NT = mask_NT * (sampled_NT != 0).any(1, keepdim=True)
-    return token_average((sampled_NT - trained_NT.detach().cpu()).abs(), own_NT) if own_NT.any() else 0.0
+    """Mean absolute difference of log-probabilities between sampler and trainer, over response tokens."""
+    return token_average((sampled_NT - trained_NT.detach().cpu()).abs(), mask_NT)

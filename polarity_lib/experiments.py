@@ -30,12 +30,16 @@ UNTUNED = 2.5e-5  # the middle of every grid
 
 @dataclass(frozen=True)
 class Experiment:
-    """Its arms, how many seeds the committed study has, and which notebook reads it."""
+    """Its arms, how many seeds the committed study has, and which notebooks read it."""
 
     arms: Callable[[Scale, int], dict[str, RunConfig]]
     seeds: int
-    notebook: str
+    notebook: str  # numbers, separated by commas
     preview: bool = True  # part of `make study` without FULL=1
+
+    @property
+    def notebooks(self) -> tuple[str, ...]:
+        return tuple(self.notebook.split(","))
 
 
 def world_rate(world: str, method: str) -> float:

@@ -96,6 +96,7 @@ def save_merged(policy: Policy, folder: str | Path, method: str = "") -> None:
 
 
 def first_line(error: BaseException) -> str:
+    """What an error says first, or its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

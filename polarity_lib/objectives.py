@@ -352,6 +352,7 @@ def on_tokens(values_NT: Tensor, real_NT: Tensor) -> Tensor:
 
 
 def real_tokens(mask_NT: Tensor) -> Tensor:
+    """[N, T] bool: response tokens. ValueError for a mask that holds anything but 0 and 1."""
     real_NT = mask_NT > 0
     if mask_NT.dtype != torch.bool and not (mask_NT == real_NT).all():
         raise ValueError("a mask holds 0 and 1 only; put token weights into the advantages.")

@@ -65,7 +65,7 @@ def with_answers(rollouts: Rollouts, answers: dict[int, tuple[list[int], str]]) 
     """The same batch with some rows' answers replaced by text from elsewhere.
 
     Their log-probabilities are 0: whoever wrote them is taken to have written just that. Entropies are 0 too, and
-    verdicts are dropped, since the whole batch must be judged again.
+    verdicts are dropped, since the whole batch must be judged again. `extras["from_elsewhere"]`, [N] bool, marks them.
 
     Args:
         answers: row -> (tokens with the end of text, text).
@@ -86,7 +86,10 @@ def with_answers(rollouts: Rollouts, answers: dict[int, tuple[list[int], str]]) 
             wide[name][row] = 0
             wide[name][row, : len(ids)] = values
         finished_N[row], texts[row] = True, text
-    return rollouts.but(**wide, finished_N=finished_N, texts=texts, verdicts=[])
+    marked_N = torch.zeros(len(rollouts), dtype=torch.bool)
+    marked_N[list(answers)] = True
+    return rollouts.but(**wide, finished_N=finished_N, texts=texts, verdicts=[],
+                        extras=rollouts.extras | {"from_elsewhere": marked_N})
 
 
 def choose_groups(rollouts: Rollouts, groups: list[int]) -> Rollouts:

@@ -392,7 +392,9 @@ def loss_of(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, c
     loss_NT = run.method.token_loss(logprobs_NT, old_NT, advantages, mask_NT, extras)
     loss = run.method.aggregate(loss_NT, mask_NT, counts)
     share = diagnostics.clip_share(logprobs_NT, old_NT, advantages, mask_NT)
-    gap = sampler_gap(rollouts.logprobs_NT[rows], old_NT, rollouts.mask_NT[rows])
+    own_N = ~rollouts.extras["from_elsewhere"][rows] if "from_elsewhere" in rollouts.extras else slice(None)
+    own_NT = rollouts.mask_NT[rows][own_N]  # answers from elsewhere have no sampler to differ from
+    gap = sampler_gap(rollouts.logprobs_NT[rows][own_N], old_NT[own_N], own_NT) if own_NT.any() else 0.0
     return loss, share, gap
 
 

@@ -83,8 +83,10 @@ def gradient_of(configure):
         config = configure(name, optimizer="sgd", grad_clip=0.0, **changes)
         run = training.prepare(config, "cpu")
         run.method = method_named(name) if isinstance(method, str) else method
-        rollouts = rollouts.but(extras={})
-        rollouts = rollouts.but(extras=training.extras_for(run, rollouts))
+        # Values of steps by hand, as a method's own collect would leave them: every token is worth less than the one before.
+        before_NT = 1.0 - torch.arange(rollouts.mask_NT.shape[1]) / 64 * rollouts.mask_NT
+        rollouts = rollouts.but(extras={"values_before": before_NT, "step_values": before_NT - rollouts.mask_NT / 64})
+        rollouts = rollouts.but(extras=rollouts.extras | training.extras_for(run, rollouts))
         rewards = run.method.reward(rollouts)
         keep = rows_kept(run.method, rewards, rollouts.group_N)
         advantages = run.method.advantage(rollouts, rewards, Progress(0, 1)) * keep[:, None]

@@ -43,16 +43,13 @@ def test_uniform_groups_teach_constants(name, rights, batch, gradient_of):
         assert (gradient_of(name, with_verdicts(batch, [other] * P * G)) == 0).all()
 
 
-COLLECTED = ("step_values",)  # its advantage reads what its own collect leaves, which a batch made by hand lacks
-
-
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in IDLE + COLLECTED and method_named(n).zero_rows_are_free])
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in IDLE and method_named(n).zero_rows_are_free])
 def test_rows_without_advantage_may_be_left_out(name, batch, gradient_of):
     computed = replace(method_named(name), zero_rows_are_free=False)
     assert differ(gradient_of(name, batch), gradient_of(computed, batch)) < 1e-5
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in IDLE + COLLECTED])
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in IDLE])
 def test_splitting_a_batch_into_passes_changes_nothing(name, batch, gradient_of, monkeypatch):
     whole = gradient_of(name, batch)
     monkeypatch.setattr(training, "TOKENS_PER_PASS", 9)  # about one rollout at a time, groups torn apart

@@ -99,7 +99,7 @@ def notebook_numbered(number: str) -> Path | None:
 def experiments_of(notebook: Path, settings: Settings) -> list[str]:
     """The experiments a notebook reads that belong to what was asked for."""
     return [name for name, spec in EXPERIMENTS.items()
-            if spec.notebook == notebook.stem[:2] and (settings.full or spec.preview)]
+            if notebook.stem[:2] in spec.notebooks and (settings.full or spec.preview)]
 
 
 # --- jobs -------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
         if not mine:
             lines.append(f"{notebook.stem:<38}{'-':<16}")
         for name in mine:
-            own = [job for job in jobs if job.experiment == name]
+            own = [job for job in jobs if (job.experiment, job.notebook) == (name, notebook.stem)]
             todo = [a for job in own for a in job.runs if not is_finished(a.config, settings.reuses)]
             seconds = sum(run_seconds(a.config) for a in todo)
             starts |= {a.config.start.name: a.config.start for a in todo}

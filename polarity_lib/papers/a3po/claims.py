@@ -16,8 +16,8 @@ import pandas as pd
 from scipy import stats
 
 from polarity_lib.claims import (
-    MARGIN, RELATIVE_MARGIN, Claim, Finding, Subtest, absent, area, at_step, compare, difference, each_above, final,
-    is_equivalent, is_greater, is_less, is_not_worse, is_ordered, relative_final, tail,
+    MARGIN, RELATIVE_MARGIN, Claim, Finding, Subtest, absent, area, at_step, compare, difference, each_above, final, in_order,
+    is_equivalent, is_greater, is_less, is_not_worse, relative_final, tail,
 )
 from polarity_lib.experiments import Runs
 from polarity_lib.papers.a3po.experiments import BASELINES, CELL_SCALES, CELLS, WEIGHTS, WORLD
@@ -114,14 +114,11 @@ def kept_ratio(runs: Runs) -> pd.DataFrame | None:
 
 
 def keeps_less(left: str, right: str, runs: Runs) -> Finding:
+    """What is kept of pass@1 on the shifted worlds, left minus right, in points of the ratio."""
     ratio = kept_ratio(runs)
     if ratio is None:
         return absent("the base scores outside {:g}-{:g} on every shifted world".format(*ADMITTED))
     return is_less((100 * (ratio[left] - ratio[right])).dropna())
-
-
-def pattern_order(metric: str, arms: list[str], runs: Runs) -> Finding:
-    return is_ordered(final(runs, metric)[arms].dropna(), arms)
 
 
 # --- C8, C9: the grid of polarity weights ---------------------------------------------
@@ -138,6 +135,7 @@ def along_ratio(values, direction, runs: Runs) -> Finding:
 
 
 def early_reward(runs: Runs) -> pd.DataFrame:
+    """Seeds x arms: reward on the pool at a quarter of the run."""
     return at_step(runs, "train/reward", 0.25)
 
 
@@ -339,9 +337,9 @@ CLAIMS = (
     Claim("A3PO-C7", "Right answers sharpen known patterns, wrong ones discover new ones.",
           "single_polarity", "33", "33_patterns", (
         Subtest("novel n-grams: PSR < GRPO < NSR", "patterns/novel", "",
-                functools.partial(pattern_order, "patterns/novel", [PSR, GRPO, NSR]), primary=True),
+                functools.partial(in_order, "patterns/novel", (PSR, GRPO, NSR)), primary=True),
         Subtest("habits of the base: NSR < GRPO < PSR", "patterns/reused", "",
-                functools.partial(pattern_order, "patterns/reused", [NSR, GRPO, PSR]), primary=True)), WORLD, PAPER),
+                functools.partial(in_order, "patterns/reused", (NSR, GRPO, PSR)), primary=True)), WORLD, PAPER),
     Claim("A3PO-C8", "More weight on right answers: faster reward, less entropy.", "polarity_weights", "30", F30, (
         Subtest("early reward rises with the ratio", "train/reward", "",
                 functools.partial(along_ratio, early_reward, is_greater), primary=True),

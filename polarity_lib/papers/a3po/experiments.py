@@ -5,17 +5,12 @@ tokens, so that a fifth is one of them. Every run has the world's four updates p
 """
 
 from polarity_lib.config import RunConfig, Scale
-from polarity_lib.experiments import Experiment, unless_smoke, world_rate
-from polarity_lib.papers.baselines.experiments import compared
+from polarity_lib.experiments import Experiment, unless_smoke
+from polarity_lib.papers.baselines.experiments import compared, one_rate, over_rates
 
 WORLD = "latent"
 BASELINES = ("grpo", "dapo", "dapo_fork", "w_reinforce", "lp_reg")  # what A3PO is compared with
 EVERYONE = (*BASELINES, "a3po")
-
-
-def one_rate() -> float:
-    """GRPO's, where arms of one experiment share a rate."""
-    return world_rate(WORLD, "grpo")
 
 
 def untrained(scale: Scale, seed: int, **fields) -> RunConfig:
@@ -24,8 +19,8 @@ def untrained(scale: Scale, seed: int, **fields) -> RunConfig:
 
 
 def at_one_rate(scale: Scale, method: str, seed: int, **fields) -> RunConfig:
-    """A run at GRPO's rate."""
-    return compared(scale, method, seed, WORLD, learning_rate=one_rate(), **fields)
+    """A run at the one rate."""
+    return compared(scale, method, seed, WORLD, learning_rate=one_rate(WORLD), **fields)
 
 
 # --- notebook 32: the head to head ----------------------------------------------------
@@ -41,14 +36,12 @@ def a3po_one_rate(scale: Scale, seed: int) -> dict[str, RunConfig]:
     return {"base": untrained(scale, seed)} | {m: at_one_rate(scale, m, seed) for m in EVERYONE}
 
 
-FACTORS = (0.25, 1.0, 4.0)  # times GRPO's rate
 SWEPT = ("grpo", "dapo", "lp_reg", "a3po")
 
 
 def a3po_over_rate(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """A3PO, GRPO, DAPO and the paper's best baseline over the rate; GRPO's runs are those of `over_rate_latent`."""
-    rates = [factor * one_rate() for factor in (FACTORS if scale.policy != "smoke" else (1.0,))]
-    return {f"{m}/{rate:g}": compared(scale, m, seed, WORLD, learning_rate=rate) for m in SWEPT for rate in rates}
+    return over_rates(scale, seed, WORLD, SWEPT)
 
 
 ABLATIONS: dict[str, dict] = {

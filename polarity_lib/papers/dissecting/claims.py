@@ -329,7 +329,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C3",
         "Wrong answers improve robustness.",
-        "dissect_attacks",
+        "dissect_polarity",
         "21",
         "21_attacks",
         (
@@ -439,7 +439,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C7",
         "More than half of the groups teach nothing.",
-        "dissect_dead_groups",
+        "dissect_polarity",
         "22",
         "22_dead_groups",
         (
@@ -488,7 +488,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C10",
         "Scores change from run to run in every policy and set.",
-        "dissect_spread",
+        "dissect_polarity",
         "23",
         "23_spread",
         (Subtest("range over 64 runs above 2 points everywhere", "range", "", _unstable),),
@@ -498,7 +498,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C11",
         "Uncertain problems cause it.",
-        "dissect_spread",
+        "dissect_polarity",
         "23",
         "23_uncertain",
         (
@@ -523,7 +523,7 @@ CLAIMS = (
     Claim(
         "DISSECT-C12",
         "Greedy decoding is consistent and distorts.",
-        "dissect_spread",
+        "dissect_polarity",
         "23",
         "23_greedy",
         (

@@ -5,7 +5,8 @@ Arms are called start/arm. One rate for all is GRPO's in the world; arms at a me
 """
 
 from polarity_lib.config import RunConfig, Scale
-from polarity_lib.experiments import Experiment, in_world, rates_record, unless_smoke, world_rate
+from polarity_lib.experiments import Experiment, in_world, is_tuned, unless_smoke
+from polarity_lib.papers.baselines.experiments import one_rate
 from polarity_lib.papers.dissecting.methods import NEGATIVES, POSITIVES
 from polarity_lib.papers.dissecting.starts import STARTS, WORLD, from_start
 
@@ -24,15 +25,9 @@ PROBED = ("out_of_distribution", "training_fit", "under_attack", "spread", "dead
 FIRST = 1000  # validation seeds, with which starts are looked at before any comparison
 
 
-def one_rate(world: str = WORLD) -> float:
-    """The rate of a comparison in which everybody has the same: GRPO's."""
-    return world_rate(world, "grpo")
-
-
 def untuned() -> list[str]:
     """Methods of the main comparison that have no rate of their own in the world yet."""
-    known = rates_record()["worlds"].get(WORLD, {})
-    return [method for method in POLARITIES.values() if method not in known]
+    return [method for method in POLARITIES.values() if not is_tuned(WORLD, method)]
 
 
 def _base(scale: Scale, start: str, seed: int, **fields) -> RunConfig:
@@ -40,7 +35,7 @@ def _base(scale: Scale, start: str, seed: int, **fields) -> RunConfig:
 
 
 def _arm(scale: Scale, start: str, method: str, seed: int, **fields) -> RunConfig:
-    return from_start(scale, start, method, seed, **({"learning_rate": one_rate()} | fields))
+    return from_start(scale, start, method, seed, **({"learning_rate": one_rate(WORLD)} | fields))
 
 
 def starts(scale: Scale, seed: int) -> dict[str, RunConfig]:
@@ -111,7 +106,7 @@ def rates(scale: Scale, seed: int) -> dict[str, RunConfig]:
         for arm, method in POLARITIES.items()
     }
     return arms | {
-        f"{start}/{arm} x{factor:g}": _arm(scale, start, method, seed, learning_rate=factor * one_rate())
+        f"{start}/{arm} x{factor:g}": _arm(scale, start, method, seed, learning_rate=factor * one_rate(WORLD))
         for start in MAIN
         for arm, method in POLARITIES.items()
         for factor in FACTORS
@@ -203,7 +198,7 @@ def injection(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 EXPERIMENTS = {
     "dissect_starts": Experiment(starts, 2, "20", preview=False),
-    "dissect_polarity": Experiment(polarity, 8, "20"),
+    "dissect_polarity": Experiment(polarity, 8, "20,21,22,23"),
     "dissect_own_rates": Experiment(own_rates, 8, "20", preview=False),
     "dissect_pair": Experiment(pair, 5, "20", preview=False),
     "dissect_matched": Experiment(matched, 5, "20", preview=False),
@@ -212,10 +207,6 @@ EXPERIMENTS = {
     "dissect_rates": Experiment(rates, 3, "20", preview=False),
     "dissect_schedules": Experiment(schedules, 3, "20", preview=False),
     "dissect_many_ways": Experiment(many_ways, 3, "20", preview=False),
-    # The same runs as dissect_polarity, for the notebooks that read other measurements of them.
-    "dissect_attacks": Experiment(polarity, 8, "21"),
-    "dissect_dead_groups": Experiment(polarity, 8, "22"),
-    "dissect_spread": Experiment(polarity, 8, "23", preview=False),
     "dissect_short_answers": Experiment(short_answers, 8, "22"),
     "dissect_short_answers_ablated": Experiment(short_answers_ablated, 3, "22", preview=False),
     "dissect_injection": Experiment(injection, 3, "22", preview=False),

@@ -66,7 +66,7 @@ def collect_with_offline(alpha: float, cap: int, style: str) -> Callable:
         verdicts = [replace(v, reason=f"{INJECTED}: {v.reason}") if offline else v
                     for v, offline in zip(verdicts, offline_N.tolist())]
         mixed = mixed.but(verdicts=verdicts)
-        return mixed.but(extras={"offline": offline_N, "dead_again": dead_again(mixed, offline_N)})
+        return mixed.but(extras=mixed.extras | {"offline": offline_N, "dead_again": dead_again(mixed, offline_N)})
 
     return collect
 

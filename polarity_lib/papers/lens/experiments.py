@@ -4,8 +4,8 @@ Options of LENS that keep its formula run at LENS's rate; every other method has
 """
 
 from polarity_lib.config import RunConfig, Scale
-from polarity_lib.experiments import Experiment, unless_smoke, world_rate
-from polarity_lib.papers.baselines.experiments import compared
+from polarity_lib.experiments import Experiment, unless_smoke
+from polarity_lib.papers.baselines.experiments import compared, one_rate, over_rates
 
 WORLD, OTHER = "rare", "search"
 GROUPS = {"prompts_per_step": 16, "rollouts_per_prompt": 16}  # as the paper; search's own protocol has 32 x 8
@@ -48,21 +48,16 @@ ONE_RATE = ("grpo", "lens", "uniform penalty", "negative only")
 
 def lens_one_rate(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebook 41: the headline contrasts at one rate for all, which is GRPO's."""
-    rate, arms = world_rate(WORLD, "grpo"), {"base": _base(scale, seed)}
+    rate, arms = one_rate(WORLD), {"base": _base(scale, seed)}
     for name in ONE_RATE:
         method, options = LENS_ARMS[name]
         arms[name] = _run(scale, method, seed, options, learning_rate=rate)
     return arms
 
 
-RATE_FACTORS = (0.25, 1.0, 4.0)  # times GRPO's rate
-
-
 def lens_over_rate(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebook 41: GRPO, LENS and the uniform penalty over the learning rate."""
-    rates = [world_rate(WORLD, "grpo") * factor for factor in RATE_FACTORS]
-    return {f"{method}/{rate:g}": _run(scale, method, seed, learning_rate=rate)
-            for method in ("grpo", "lens", "uniform_penalty") for rate in rates}
+    return over_rates(scale, seed, WORLD, ("grpo", "lens", "uniform_penalty"))
 
 
 ALPHAS = (0.05, 1.0, 4.0, 16.0)  # 0.25 is LENS itself, 0 its mixed groups only
@@ -110,7 +105,7 @@ def lens_search(scale: Scale, seed: int) -> dict[str, RunConfig]:
     `one rate`: at GRPO's, for the second reading of a contrast.
     """
     groups = unless_smoke(scale, **GROUPS, final_samples=64)
-    rate = world_rate(OTHER, "grpo")
+    rate = one_rate(OTHER)
     arms = {"base": compared(scale, "base", seed, OTHER, steps=0, **groups)}
     for name in ("grpo", "lens", "uniform_penalty"):
         arms[name] = compared(scale, name, seed, OTHER, **groups)

@@ -11,7 +11,7 @@ import numpy as np
 
 from polarity_lib.claims import (
     RELATIVE_MARGIN, Claim, Finding, Subtest, area, at_equal, at_step, checks, compare, difference, final, is_equivalent,
-    is_greater, is_less, is_not_worse, is_ordered, relative_area, tail,
+    in_order, is_greater, is_less, is_not_worse, relative_area, tail,
 )
 from polarity_lib.evaluation import powers_of_two
 from polarity_lib.experiments import Runs
@@ -23,6 +23,7 @@ P1, P8, P64, P256 = tail(1), tail(8), tail(64), tail(256)
 FAR = {"latent": P8, "search": P256}  # where a world's tail is read
 ENTROPY, WORK, GAP = "validation/entropy", "test/work_shown", "pool/pass@1 - test/pass@1"
 REWARD, SOLVED = "train/reward", "groups/all_right"
+TAILS = ("psr", "reinforce", "grpo", "ppo", "nsr")  # the paper's order at large k
 SPLITS = {"seq": "sequence mean", "tok": "token mean"}
 
 
@@ -73,10 +74,6 @@ def psr_tail(runs: Runs) -> Finding:
     return replace(found, reason=f"{found.reason}; {told}")
 
 
-def ordered(arms: tuple[str, ...], metric: str, runs: Runs) -> Finding:
-    return is_ordered(final(runs, metric)[list(arms)].dropna(), list(arms))
-
-
 def lambda_slopes(runs: Runs, levels, metric, transform) -> np.ndarray:
     """Per seed, the slope of a line through pass@k over the weights of right answers."""
     table = final(runs, metric)[[f"lambda={x:g}" for x in levels]].dropna()
@@ -101,10 +98,12 @@ def entropy_near_base(runs: Runs) -> Finding:
 
 
 def entropy_above(high: str, low: str, runs: Runs) -> Finding:
+    """Mean validation entropy over training, high against low, in per cent."""
     return is_greater(relative_area(runs, high, low, ENTROPY), RELATIVE_MARGIN)
 
 
 def area_above(high: str, low: str, metric: str, runs: Runs) -> Finding:
+    """The mean of a curve over training, high minus low, in points."""
     mean = 100 * area(runs, metric)
     return is_greater((mean[high] - mean[low]).dropna())
 
@@ -182,8 +181,8 @@ CLAIMS = (
         world="search"),
     Claim("PSRNSR-C5", "At large k: PSR < REINFORCE < GRPO < PPO < NSR.", "psr_nsr_search", "10", F10, (
         Subtest("order at 256", P256, "91.2 92.0 95.5 96.3 96.9",
-                functools.partial(ordered, ("psr", "reinforce", "grpo", "ppo", "nsr"), P256), primary=True),
-        Subtest("order at 64", P64, "", functools.partial(ordered, ("psr", "reinforce", "grpo", "ppo", "nsr"), P64)),
+                functools.partial(in_order, P256, TAILS), primary=True),
+        Subtest("order at 64", P64, "", functools.partial(in_order, P64, TAILS)),
         *read_thrice("NSR above PSR", P256, "+5.7", is_greater, "nsr", "psr", "search"),
         Subtest("NSR above PSR, temperature 0.6", "cool/pass@64", "", compare(is_greater, "nsr", "psr", "cool/pass@64")),
         Subtest("NSR above PSR, one update", P256, "", compare(is_greater, "nsr", "psr", P256), **at("one_update", "search"))),

@@ -4,7 +4,7 @@ import functools
 
 from polarity_lib.config import RunConfig, Scale
 from polarity_lib.experiments import Experiment, unless_smoke, world_rate
-from polarity_lib.papers.baselines.experiments import compared
+from polarity_lib.papers.baselines.experiments import compared, one_rate, over_rates
 from polarity_lib.problems import world_named
 
 WORLDS = ("latent", "search")
@@ -20,27 +20,24 @@ def psr_nsr(world: str, scale: Scale, seed: int) -> dict[str, RunConfig]:
     return arms | {method: compared(scale, method, seed, world) for method in METHODS[world]}
 
 
-def one_rate(world: str, scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """Notebook 10: the same contrasts at one rate for all, which is GRPO's."""
-    rate = world_rate(world, "grpo")
+def at_one_rate(world: str, scale: Scale, seed: int) -> dict[str, RunConfig]:
+    """Notebook 10: the same contrasts at one rate for all."""
+    rate = one_rate(world)
     arms = {"base": compared(scale, "base", seed, world, steps=0)}
     return arms | {method: compared(scale, method, seed, world, learning_rate=rate) for method in ("grpo", *SPLIT)}
 
 
-FACTORS = (0.25, 1.0, 4.0)  # times GRPO's rate
 WEIGHTS = {"nsr": 0.0, "w_reinforce": 0.1, "reinforce": 1.0, "psr": None}  # lambda; None: no negatives
 
 
 def over_rate(world: str, scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebooks 10 and 11: every weight of the right answers, and GRPO, over the learning rate."""
-    rates = [world_rate(world, "grpo") * factor for factor in (FACTORS if scale.policy != "smoke" else (1.0,))]
-    return {f"{method}/{rate:g}": compared(scale, method, seed, world, learning_rate=rate)
-            for method in ("grpo", *WEIGHTS) for rate in rates}
+    return over_rates(scale, seed, world, ("grpo", *WEIGHTS))
 
 
 def definitions(world: str, scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebook 10: three released formulas that share the names PSR and NSR, at one rate: what is compared is the formula."""
-    rate = world_rate(world, "grpo")
+    rate = one_rate(world)
     arms = {"base": compared(scale, "base", seed, world, steps=0)}
     return arms | {method: compared(scale, method, seed, world, learning_rate=rate) for method in FORMULAS}
 
@@ -117,10 +114,12 @@ def tour(scale: Scale, seed: int) -> dict[str, RunConfig]:
 EXPERIMENTS = {"tour": Experiment(tour, 1, "00")}
 for _world in WORLDS:
     EXPERIMENTS |= {
-        f"psr_nsr_{_world}": Experiment(functools.partial(psr_nsr, _world), 10, "10"),
-        f"one_rate_{_world}": Experiment(functools.partial(one_rate, _world), 10, "10", preview=False),
-        f"over_rate_{_world}": Experiment(functools.partial(over_rate, _world), 3, "11", preview=False),
-        f"definitions_{_world}": Experiment(functools.partial(definitions, _world), 5, "10", preview=False),
+        f"psr_nsr_{_world}": Experiment(functools.partial(psr_nsr, _world), 10, "10,11" if _world == "latent" else "10"),
+        f"one_rate_{_world}": Experiment(functools.partial(at_one_rate, _world), 10, "10,11" if _world == "latent" else "10",
+                                         preview=False),
+        f"over_rate_{_world}": Experiment(functools.partial(over_rate, _world), 3, "10,11", preview=False),
+        f"definitions_{_world}": Experiment(functools.partial(definitions, _world), 5, "10,33" if _world == "latent" else "10",
+                                            preview=False),
         f"one_update_{_world}": Experiment(functools.partial(one_update, _world), 5, "10", preview=False),
     }
 EXPERIMENTS |= {

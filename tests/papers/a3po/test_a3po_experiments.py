@@ -4,7 +4,8 @@ import pytest
 
 from polarity_lib import experiments
 from polarity_lib.experiments import experiment
-from polarity_lib.papers.a3po.experiments import EVERYONE, EXPERIMENTS, FACTORS, SGD_RATE, WORLD
+from polarity_lib.papers.a3po.experiments import EVERYONE, EXPERIMENTS, SGD_RATE, WORLD
+from polarity_lib.papers.baselines.experiments import RATE_FACTORS
 
 RATES = {m: 1e-5 * (i + 1) for i, m in enumerate((*EVERYONE, "psr", "nsr", "reinforce"))}  # one each, so that none is mistaken
 
@@ -36,7 +37,7 @@ def test_every_method_has_its_own_rate_and_then_grpos():
 def test_experiments_share_their_common_runs(scale):
     own, one, swept = (configs(f"a3po{part}", scale) for part in ("", "_one_rate", "_over_rate"))
     assert own["grpo"] == one["grpo"] and own["base"] == one["base"]
-    factors = FACTORS if scale == "tiny" else (1.0,)
+    factors = RATE_FACTORS if scale == "tiny" else (1.0,)
     assert {c.learning_rate for c in swept.values()} == {f * RATES["grpo"] for f in factors} and len(swept) == 4 * len(factors)
     assert all(swept[f"{m}/{RATES['grpo']:g}"] == one[m] for m in ("grpo", "dapo", "lp_reg", "a3po"))
     assert {a: c for a, c in swept.items() if a.startswith("grpo/")}.items() <= configs("over_rate_latent", scale).items()
