@@ -45,17 +45,10 @@ def shared_runs(tmp_path_factory):
     return tmp_path_factory.mktemp("runs")
 
 
-# New and too long at scale smoke: their cells ran on made-up runs, and nobody has executed them whole. They leave this list
-# when they have been shortened.
-TOO_LONG_YET = ("20_", "21_", "22_", "50_", "51_", "52_")
-
-
 @pytest.mark.notebook
 @pytest.mark.parametrize("path", ALL, ids=name_of)
 def test_executes_at_scale_smoke(path, shared_runs, tmp_path, monkeypatch):
     pytest.importorskip("papermill")
-    if path.stem.startswith(TOO_LONG_YET):
-        pytest.skip("too long at scale smoke, not executed whole yet")
     monkeypatch.setenv("POLARITY_RUNS", str(shared_runs))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

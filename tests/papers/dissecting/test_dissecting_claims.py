@@ -12,7 +12,7 @@ from polarity_lib.config import SCALES
 from polarity_lib.experiments import Runs, experiment
 from polarity_lib.papers.dissecting import claims, experiments
 from polarity_lib.papers.dissecting.claims import CLAIMS, ELSEWHERE, PROBED, hard_accuracy, hard_gain, interaction, spreads
-from polarity_lib.papers.dissecting.experiments import EXPERIMENTS, MAIN, POLARITIES, one_rate, untuned
+from polarity_lib.papers.dissecting.experiments import EXPERIMENTS, MAIN, POLARITIES, WORLD, one_rate, untuned
 from polarity_lib.papers.dissecting.starts import STARTS, from_start
 
 
@@ -43,13 +43,12 @@ def test_starts_are_told_apart_by_their_corpus_alone():
 
 def test_one_rate_means_one_rate():
     for name in ("dissect_polarity", "dissect_pair", "dissect_matched", "dissect_definitions", "dissect_schedules"):
-        assert {arm.config.learning_rate for arm in experiment(name, "all", "tiny", 1) if arm.config.steps} == {one_rate()}
+        assert {arm.config.learning_rate for arm in experiment(name, "all", "tiny", 1) if arm.config.steps} == {one_rate(WORLD)}
 
 
 def test_methods_without_a_rate_of_their_own_are_left_out(monkeypatch):
     rates = {"grpo": {"rate": 1e-4}, "both_polarities": {"rate": 5e-5}, "psr_grpo_tok": {"rate": 2e-5}}
-    known = {"rates": {"group": 1e-5, "constant": 1e-5}, "worlds": {"latent": rates}}
-    monkeypatch.setattr(experiments, "rates_record", lambda: known)
+    known = {"worlds": {"latent": rates}}
     monkeypatch.setattr("polarity_lib.experiments.rates_record", lambda: known)
     assert untuned() == ["nsr_grpo_tok"]
     arms = experiments.own_rates(SCALES["tiny"], 0)
