@@ -21,13 +21,14 @@ from polarity_lib.study.plan import Settings
 from polarity_lib.training import train
 
 EXPERIMENTS = '''
-from polarity_lib.experiments import Experiment, configure
+from polarity_lib.experiments import Experiment
+from polarity_lib.papers.baselines.experiments import compared
 
 
 def toy(scale, seed):
     """The base and one method."""
-    arms = {"base": ("base", {"steps": 0}), "half": ("half_negatives", {})}
-    return {name: configure(scale, method, seed, learning_rate=1e-4, **more) for name, (method, more) in arms.items()}
+    base = compared(scale, "base", seed, "latent", steps=0)
+    return {"base": base, "half": compared(scale, "half_negatives", seed, "latent", learning_rate=1e-4)}
 
 
 EXPERIMENTS = {"toy": Experiment(toy, 2, "95")}

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.usefixtures("own_runs")
 
 @pytest.mark.parametrize("arguments, hint", [
     (["plan", "--scale", "tny"], "Did you mean 'tiny'"),
-    (["run", "psr_nrs", "--scale", "smoke"], "Did you mean 'psr_nsr'"),
+    (["run", "psr_nsr_serch", "--scale", "smoke"], "Did you mean 'psr_nsr_search'"),
     (["run", "psr_nsr_search", "--arms", "grop", "--scale", "smoke"], "Did you mean 'grpo'"),
     (["plan", "--only", "1O"], "Did you mean '10'"),
     (["notebook", "10", "-p", "seed", "2"], "Did you mean 'seeds'"),

@@ -1,5 +1,6 @@
 """`make study`: markers follow the run folders, progress counts what is behind us, Snakemake lists the plan's jobs."""
 
+import csv
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 from polarity_lib.results import ROOT
 from polarity_lib.study import plan, running
-from polarity_lib.study.costs import notebook_seconds
+from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 from polarity_lib.study.plan import Settings
 
 pytestmark = pytest.mark.usefixtures("own_runs")
@@ -29,11 +30,16 @@ def test_finished_runs_need_no_job(notebooks, tmp_path):
     assert running.marker(job.name).exists()
 
 
-def test_committed_runs_leave_no_work_but_the_notebook():
-    progress = running.Progress(Settings(full=True, only="41"), cores=2)
+def test_committed_runs_are_no_work():
+    """What is left of notebook 04: itself, and the runs that no committed table holds, with their base policies."""
+    progress = running.Progress(Settings(full=True, only="04"), cores=2)
     behind, total, runs, executed = progress.work()
-    assert progress.starts == {} and runs == len(progress.runs) > 100 and executed == 0
-    assert total - behind == pytest.approx(notebook_seconds())
+    committed = {line["run"] for path in (ROOT / "data" / "results").glob("*/runs.csv") for line in csv.DictReader(path.open())}
+    assert progress.reused == set(progress.runs) & committed and runs == len(progress.reused) > 50 and executed == 0
+    to_do = [config for name, config in progress.runs.items() if name not in committed]
+    assert set(progress.starts) == {config.start.name for config in to_do}
+    left = sum(map(run_seconds, to_do)) + sum(map(start_seconds, progress.starts.values())) + notebook_seconds()
+    assert total - behind == pytest.approx(left)
 
 
 @pytest.mark.slow

@@ -18,11 +18,11 @@ import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from polarity_lib.config import ConfigError
 from polarity_lib.outside import Told
@@ -32,6 +32,7 @@ OTHER_BANDS = ((0.1, 0.9), (0.3, 0.7))
 PROBLEM = "problem"  # the column that names the problems
 WORDS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 MAX_RUNS = 1_000_000
+NORMAL = NormalDist()  # of the standard library: where runs are made there may be no scipy
 
 
 class VerdictTableError(ValueError, Told):
@@ -276,7 +277,7 @@ def wrong_order(p_Q: ArrayLike, q_Q: ArrayLike, runs: int) -> float:
     spread = math.hypot(predicted_spread(p_Q), predicted_spread(q_Q))
     if spread == 0:
         return 0.5 if gap == 0 else 0.0
-    return float(stats.norm.cdf(-gap * math.sqrt(runs) / spread))
+    return NORMAL.cdf(-gap * math.sqrt(runs) / spread)
 
 
 def wrong_order_by_resampling(left_QR: ArrayLike, right_QR: ArrayLike, runs: int, draws: int = 4000, seed: int = 0) -> float:
@@ -301,7 +302,7 @@ def runs_needed(gap: float, spread_left: float, spread_right: float, error: floa
         raise ConfigError(f"Two methods are ranked by a difference above zero, not {gap}.")
     if not 0 < error < 0.5:
         raise ConfigError(f"The error is a probability between 0 and 0.5, not {error}.")
-    wanted = (stats.norm.ppf(1 - error) * math.hypot(spread_left, spread_right) / gap) ** 2
+    wanted = (NORMAL.inv_cdf(1 - error) * math.hypot(spread_left, spread_right) / gap) ** 2
     return int(min(MAX_RUNS, max(1, math.ceil(wanted - 1e-9))))
 
 
@@ -321,7 +322,7 @@ def advice(found: dict[str, float], gaps: tuple[float, ...] = (0.01, 0.02, 0.05)
     if not spread:
         return pd.DataFrame({"true difference, points": 100 * np.array(gaps), "runs": 1, "wrong with one run, %": 0.0})
     rows = [{"true difference, points": 100 * gap, "runs": runs_needed(gap, spread, spread),
-             "wrong with one run, %": 100 * float(stats.norm.cdf(-gap / (math.sqrt(2) * spread)))} for gap in gaps]
+             "wrong with one run, %": 100 * NORMAL.cdf(-gap / (math.sqrt(2) * spread))} for gap in gaps]
     return pd.DataFrame(rows)
 
 
