@@ -13,7 +13,7 @@ from polarity_lib.papers import Paper
 
 PAPER = Paper(
     title="Disputes from public threads",
-    about="Effects that are claimed in the issues of RLVR-Decomposed, TRL, verl, NeMo-RL and others, and doubted there: the clip, "
-          "denominators, dead groups, length, truncation, the choice of checkpoints. Facts and references; our own words.",
+    about="Effects that are claimed in the issues of RLVR-Decomposed, TRL, verl, NeMo-RL and others, and doubted there: the "
+          "clip, denominators, dead groups, length, truncation, the choice of checkpoints. Facts and references; our own words.",
     notebooks=("70", "71"),
 )

@@ -10,7 +10,6 @@ Axes: N rollouts, T token positions.
 
 from typing import Callable
 
-import torch
 from torch import Tensor
 
 from polarity_lib.advantages import centred, group_max
