@@ -9,7 +9,7 @@ from polarity_lib.experiments import Runs
 from polarity_lib.papers.practice.claims import chosen
 from polarity_lib.plots import BASE, NEUTRAL, RIGHT, WRONG, arm_colour, over, panels
 
-STYLES = {
+DENOMINATED = {
     "sequence": ("mean over sequences", "#0072B2"),
     "token": ("mean over tokens", "#44AA99"),
     "constant": ("constant", "#AA7744", (0, (3, 1))),
@@ -106,7 +106,7 @@ def plot_lengths(runs: Runs):
 
     def style(arm):
         name, _, rate = arm.partition("/")
-        return f"{STYLES[name][0]}, rate {rate}", STYLES[name][1], "-" if rate == "x1" else (0, (2, 1))
+        return f"{DENOMINATED[name][0]}, rate {rate}", DENOMINATED[name][1], "-" if rate == "x1" else (0, (2, 1))
 
     shown = {"length/wrong": "Length of wrong answers (tokens)", "validation/verdicts/truncated": ("Cut off, held-out, %", 100.0),
              "validation/pass@1": ("pass@1, held-out, %", 100.0)}
