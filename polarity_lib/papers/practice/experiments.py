@@ -1,4 +1,4 @@
-"""The experiments of the disputes: notebooks 70 and 71.
+"""The experiments of the disputes: notebooks 70 to 72.
 
 Arms of the worlds' own protocol are the runs of PSR/NSR wherever those have them. A variant runs at the rate of the method it
 varies, so that what is compared is the variant; `one_rate` is GRPO's. Disputes that need no shared arm are short.
@@ -67,6 +67,11 @@ def one_side(scale: Scale, seed: int) -> dict[str, RunConfig]:
     return {f"grpo/{side}": compared(scale, name, seed, "search", learning_rate=rate) for side, name in names.items()}
 
 
+def _levels(scale: Scale, levels) -> tuple:
+    """Levels of a sweep; at scale smoke the last one alone."""
+    return tuple(levels) if scale.policy != "smoke" else tuple(levels)[-1:]
+
+
 def _short(scale: Scale, method: str, seed: int, rate: float, **fields) -> RunConfig:
     """A short run in latent, by its protocol otherwise."""
     few = unless_smoke(scale, steps=BATCHES, curve_every=10, final_samples=32)
@@ -118,7 +123,7 @@ def denominator(scale: Scale, seed: int) -> dict[str, RunConfig]:
         return in_world(scale, method, seed, "search", learning_rate=rate, **few)
 
     return {"tokens/all": run("both_polarities"), "tokens/mixed": run("grpo_mixed_tokens"),
-            "tokens/all, faster": run("both_polarities", FASTER * rate)}
+            "tokens/all faster": run("both_polarities", FASTER * rate)}
 
 
 def denominator_few(scale: Scale, seed: int) -> dict[str, RunConfig]:
@@ -136,7 +141,7 @@ def denominator_more(scale: Scale, seed: int) -> dict[str, RunConfig]:
         "rows/all": _short(scale, "grpo", seed, rate), "rows/mixed": _short(scale, "grpo_mixed_rows", seed, rate),
         "sgd/all": _short(scale, "both_polarities", seed, SGD["learning_rate"], **sgd),
         "sgd/mixed": _short(scale, "grpo_mixed_tokens", seed, SGD["learning_rate"], **sgd),
-        "sgd/all, faster": _short(scale, "both_polarities", seed, FASTER * SGD["learning_rate"], **sgd),
+        "sgd/all faster": _short(scale, "both_polarities", seed, FASTER * SGD["learning_rate"], **sgd),
     }
 
 
@@ -146,7 +151,7 @@ COEFFICIENTS = (0.001, 0.01, 0.04)
 def divergence(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """P3: GRPO with a divergence from the base, paid by all groups and by mixed ones only."""
     rate, arms = one_rate("latent"), {}
-    for kl in COEFFICIENTS:
+    for kl in _levels(scale, COEFFICIENTS):
         for kind, method in (("all", "grpo"), ("mixed", "grpo_kl_mixed")):
             options = {} if (method, kl) == ("grpo_kl_mixed", 0.04) else {"kl": kl}
             arms[f"kl={kl:g}/{kind}"] = _short(scale, method, seed, rate, options=options, probes=("from_base",))
@@ -165,13 +170,13 @@ def _rambling(scale: Scale, method: str, seed: int, rate: float, **fields) -> Ru
 
 
 DENOMINATORS = {"sequence": "grpo", "token": "both_polarities", "constant": "grpo_constant"}
-RATES = (1, 4)  # times GRPO's
+RATES = (4, 1)  # times GRPO's
 
 
 def length(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """P4: three denominators under one advantage, at GRPO's rate and at four times that."""
     return {f"{name}/x{factor}": _rambling(scale, method, seed, factor * one_rate("latent"))
-            for factor in RATES for name, method in DENOMINATORS.items()}
+            for factor in _levels(scale, RATES) for name, method in DENOMINATORS.items()}
 
 
 # Tokens: on a validation seed they cut 4.3 and 19.5 per cent of that start's answers (data/pilots.csv).
@@ -181,12 +186,11 @@ LIMITS = {"5 %": 38, "20 %": 32}
 def truncation(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """P5: cut answers count as wrong, are masked, or are judged as written; GRPO under two limits, NSR under one."""
     arms = {}
-    for method, limits in (("grpo", LIMITS), ("nsr", {"20 %": LIMITS["20 %"]})):
-        for told, limit in limits.items():
-            for treatment in ("wrong", "mask", "as_written"):
-                options = {"limit": limit} | ({} if treatment == "mask" else {"treatment": treatment})
-                arms[f"{method}/{told} {treatment}"] = _rambling(
-                    scale, f"{method}_cut", seed, world_rate("latent", method), options=options)
+    for method, told in _levels(scale, (("grpo", "5 %"), ("nsr", "20 %"), ("grpo", "20 %"))):
+        for treatment in ("wrong", "mask", "as_written"):
+            options = {"limit": LIMITS[told]} | ({} if treatment == "mask" else {"treatment": treatment})
+            arms[f"{method}/{told} {treatment}"] = _rambling(
+                scale, f"{method}_cut", seed, world_rate("latent", method), options=options)
     return arms
 
 
@@ -249,11 +253,11 @@ EXPERIMENTS = {
     "practice_divergence": _late(divergence, 4, "71"),
     "practice_length": _late(length, 4, "71"),
     "practice_truncation": _late(truncation, 4, "71"),
-    "practice_starts": _late(starts, 3, "71"),
+    "practice_starts": _late(starts, 3, "72"),
 }
 for _world in ("search", "latent"):
     EXPERIMENTS |= {
-        f"practice_own_{_world}": _late(functools.partial(own, _world), 10, "71"),
-        f"practice_one_rate_{_world}": _late(functools.partial(at_one_rate, _world), 10, "71"),
-        f"practice_definitions_{_world}": _late(functools.partial(definitions, _world), 5, "71"),
+        f"practice_own_{_world}": _late(functools.partial(own, _world), 10, "72"),
+        f"practice_one_rate_{_world}": _late(functools.partial(at_one_rate, _world), 10, "72"),
+        f"practice_definitions_{_world}": _late(functools.partial(definitions, _world), 5, "72"),
     }

@@ -1,4 +1,4 @@
-"""Figures of the disputes, notebooks 70 and 71: tables to figures."""
+"""Figures of the disputes, notebooks 70 to 72: tables to figures."""
 
 import numpy as np
 import pandas as pd

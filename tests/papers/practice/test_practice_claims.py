@@ -117,8 +117,9 @@ def test_the_seeds_that_would_decide():
 
 
 def test_an_outside_number_decides_nothing():
-    table = judge("PRACTICE-P8")
-    assert table.verdict.iloc[-1] == "not run at this scale" and "+6.0" in table.theirs.iloc[0]
+    assert judge("PRACTICE-P8").verdict.iloc[-1] == "not run at this scale"
+    table = judge("PRACTICE-P8", {"practice_own_search": made_up("practice_own_search")})
+    assert table.verdict.iloc[-1] == "inconclusive" and table.ours.iloc[0] == 6.0 and "+6.0" in table.theirs.iloc[0]
 
 
 def test_every_dispute_is_told_and_has_advice():
