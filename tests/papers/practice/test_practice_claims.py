@@ -117,9 +117,8 @@ def test_the_seeds_that_would_decide():
 
 
 def test_an_outside_number_decides_nothing():
-    assert judge("PRACTICE-P8").verdict.iloc[-1] == "not run at this scale"
-    table = judge("PRACTICE-P8", {"practice_own_search": made_up("practice_own_search")})
-    assert table.verdict.iloc[-1] == "inconclusive" and table.ours.iloc[0] == 6.0 and "+6.0" in table.theirs.iloc[0]
+    table = judge("PRACTICE-P8")
+    assert table.verdict.tolist() == ["inconclusive"] * 2 and table.ours.iloc[0] == 6.0 and "+11" in table.theirs.iloc[0]
 
 
 def test_every_dispute_is_told_and_has_advice():
@@ -127,7 +126,7 @@ def test_every_dispute_is_told_and_has_advice():
     assert names == [f"PRACTICE-P{i}" for i in range(1, 12)] and set(threads.DISPUTES) == set(names)
     for claim in claims.CLAIMS:
         primary = [test for test in claim.tests() if test.primary]
-        assert 1 <= len(primary) <= 2, claim.name
+        assert 1 <= len(primary) <= 2 or not claim.experiment, claim.name
         assert "Said" in threads.told(claim.name)
         line = threads.advice(claim.name, "no effect", "2 no effect")
         assert "TRL:" in line and "verl:" in line
