@@ -24,10 +24,11 @@ from polarity_lib.critic import Critic
 from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
+from polarity_lib.learner import Learner
 from polarity_lib.methods import Method, Progress, brought, in_force, method_named, rows_kept
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.offline import Answers, drawn_anew, stored_answers
-from polarity_lib.policy import Packed, Policy, hidden_states, one_row_each, one_thread, pack, token_distributions, token_logprobs
+from polarity_lib.policy import Packed, Policy, one_row_each, one_thread, pack, token_logprobs
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.provenance import provenance
@@ -76,7 +77,7 @@ class Run:
     config: RunConfig
     method: Method
     policy: Policy
-    optimizer: torch.optim.Optimizer
+    learner: Learner
     stream: ProblemStream
     critic: Critic | None = None
     reference: torch.nn.Module | None = None
@@ -105,8 +106,7 @@ class Run:
         return {
             "step": self.step, "rows": self.rows, "samples": self.samples,
             "window": self.window, "norms": self.norms, "seconds": self.seconds,
-            "position": self.stream.position, "model": self.policy.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "position": self.stream.position, **self.learner.state(),
             "critic": self.critic.state() if self.critic else None,
         }
 
@@ -114,8 +114,7 @@ class Run:
         self.step, self.rows, self.samples = state["step"], state["rows"], state["samples"]
         self.window, self.norms, self.seconds = state["window"], state["norms"], state.get("seconds", 0.0)
         self.stream.position = state["position"]
-        self.policy.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.restore(state)
         if self.critic:
             self.critic.restore(state["critic"])
 
@@ -142,7 +141,7 @@ def prepare(config: RunConfig, device: str) -> Run:
         optimizer = torch.optim.SGD(parameters, lr=config.learning_rate)
     else:
         optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0, fused=True)
-    run = Run(config, method, policy, optimizer, ProblemStream(pool, stream_of(config)), answers=answers)
+    run = Run(config, method, policy, Learner(policy, optimizer), ProblemStream(pool, stream_of(config)), answers=answers)
     if "values" in method.needs:
         width = policy.model.config.hidden_size
         # The paper's critic learns at ten times the policy's rate.
@@ -186,53 +185,72 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with one_thread(device):
-        run = prepare(config, device)
-        saved = folder.load_checkpoint()
-        if saved:
-            run.restore(saved)
-            say(f"{config.name}: continues at step {run.step} of {config.steps}")
-            say_if_edited(config.method, folder.record().get("method_digest"), f"To begin anew, delete {folder.path}")
-            folder.begin()
-        else:
-            folder.begin(provenance(run.policy.model, device) | {"method_digest": method_digest(METHODS[config.method])})
-        first, began, before = run.step, time.monotonic(), run.seconds
-        diverged = ""
-        while run.step < config.steps and not diverged:
-            if run.step % config.curve_every == 0:
-                run.log_window()
-                run.log(curve(run))
-            size = update_sizes[run.step] if update_sizes else None
-            begin_round(run, folder)
-            try:
-                metrics = one_step(run, size)
-            except Diverged as error:
-                diverged = str(error)
-                say(f"{diverged}; the run ends here, as a collapse")
-                break
-            run.window.append(metrics)
-            run.norms.append(metrics["update/norm"])
-            folder.watch({"step": run.step, **metrics})
-            run.step += 1
-            run.seconds = before + time.monotonic() - began
-            if run.step % config.checkpoint_every == 0:
-                folder.save_checkpoint(run.state())
-            if watch:
-                left = (time.monotonic() - began) / (run.step - first) * (config.steps - run.step)
-                watch(run.step, config.steps, left)
-        run.log_window()
-        if diverged:
-            final, problems = nothing_right(run)
-        else:
+        return carry_on(open_run(config, folder, device), folder, update_sizes, watch)
+
+
+def open_run(config: RunConfig, folder: RunFolder, device: str, stacked: int = 1) -> Run:
+    """A run as its checkpoint left it, or at its beginning.
+
+    Args:
+        stacked: how many runs are computed as one batched model, this one included.
+    """
+    run = prepare(config, device)
+    here = provenance(run.policy.model, device) | ({"stacked": stacked} if stacked > 1 else {})
+    saved = folder.load_checkpoint()
+    if not saved:
+        folder.begin(here | {"method_digest": method_digest(METHODS[config.method])})
+        return run
+    run.restore(saved)
+    before = folder.record()
+    say(f"{config.name}: continues at step {run.step} of {config.steps}")
+    say_if_edited(config.method, before.get("method_digest"), f"To begin anew, delete {folder.path}")
+    places = [f"{r['machine']}, {r.get('stacked', 1)} stacked" for r in (before, here) if "machine" in r]
+    moved = before.get("continued", places[0]).rpartition(": ")[2] != places[-1]
+    folder.begin(before | {"continued": f"step {run.step}: {places[-1]}"} if moved else None)
+    return run
+
+
+def carry_on(run: Run, folder: RunFolder, update_sizes: list[float] | None = None, watch=None) -> dict[str, pd.DataFrame]:
+    """From where a run stands to its end; arguments and tables as of `train`."""
+    config = run.config
+    first, began, before = run.step, time.monotonic(), run.seconds
+    diverged = ""
+    while run.step < config.steps and not diverged:
+        if run.step % config.curve_every == 0:
+            run.log_window()
             run.log(curve(run))
-            final, problems = final_evaluation(run)
-        run.log(final | {"timing.run": before + time.monotonic() - began})
-        tables = {
-            "updates": pd.DataFrame({"step": range(len(run.norms)), "norm": run.norms}),
-            "metrics": pd.DataFrame(run.rows),
-            "problems": problems,
-            "rollouts": pd.DataFrame(run.samples),
-        }
-        folder.finish(tables, diverged)
+        size = update_sizes[run.step] if update_sizes else None
+        begin_round(run, folder)
+        try:
+            metrics = one_step(run, size)
+        except Diverged as error:
+            diverged = str(error)
+            say(f"{diverged}; the run ends here, as a collapse")
+            break
+        run.window.append(metrics)
+        run.norms.append(metrics["update/norm"])
+        folder.watch({"step": run.step, **metrics})
+        run.step += 1
+        run.seconds = before + time.monotonic() - began
+        if run.step % config.checkpoint_every == 0:
+            folder.save_checkpoint(run.state())
+        if watch:
+            left = (time.monotonic() - began) / (run.step - first) * (config.steps - run.step)
+            watch(run.step, config.steps, left)
+    run.log_window()
+    if diverged:
+        final, problems = nothing_right(run)
+    else:
+        run.log(curve(run))
+        final, problems = final_evaluation(run)
+    run.log(final | {"timing.run": before + time.monotonic() - began})
+    tables = {
+        "updates": pd.DataFrame({"step": range(len(run.norms)), "norm": run.norms}),
+        "metrics": pd.DataFrame(run.rows),
+        "problems": problems,
+        "rollouts": pd.DataFrame(run.samples),
+    }
+    folder.finish(tables, diverged)
     return tables
 
 
@@ -277,7 +295,7 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     metrics |= update(run, judged, advantages_NT, keep_N, update_size)
     if run.critic:
         where = rollouts.mask_NT.bool()
-        returns_M = judged.extras["returns"][where].to(run.policy.device)
+        returns_M = judged.extras["returns"][where].to(run.learner.device)
         metrics["critic/error"] = run.critic.fit(judged.extras["hidden"], returns_M)
     if run.step in (0, config.steps - 1):
         run.samples += readable(run.step, rollouts, advantages_NT, sorted(brought(method)))
@@ -292,8 +310,7 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
            update_size: float | None) -> dict[str, float]:
     """Optimizer steps on one batch, `minibatches` of them, split by prompt."""
     config, method = run.config, run.method
-    parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
-    before = [p.detach().clone() for p in parameters]
+    run.learner.begin()
     # Rows without advantage give no gradient; leaving them out changes nothing but the time.
     active_N = keep_N & (advantages_NT != 0).any(1) if method.zero_rows_are_free else keep_N
     split_N = rollouts.group_N * config.minibatches // (int(rollouts.group_N.max()) + 1)
@@ -305,7 +322,7 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
         if not rows.any():
             skipped += 1
             continue
-        run.optimizer.zero_grad()
+        run.learner.zero_grad()
         pieces = split_rows(rows, rollouts.mask_NT)
         logprobs_NT, entropies_NT = forward_pieces(run, rollouts, rows, pieces)
         loss, ratios, gap = loss_of(run, rollouts, advantages_NT, rows, counts, logprobs_NT, entropies_NT)
@@ -317,19 +334,12 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
             backward_pieces(run, rollouts, rows, pieces, torch.autograd.grad(loss, logprobs_NT)[0])
         moved.append(ratios)
         gaps.append(gap)
-        limit = config.grad_clip or float("inf")
-        grad_norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, limit)))
+        grad_norms.append(run.learner.step(config.grad_clip or float("inf")))
         if not math.isfinite(grad_norms[-1]):
             raise Diverged("gradient", run)
-        run.optimizer.step()
-    norm = diagnostics.update_norm(before, parameters)
+    norm = run.learner.moved(update_size)
     if not math.isfinite(norm):
         raise Diverged("policy's weights", run)
-    if update_size is not None and norm > 0:
-        with torch.no_grad():
-            for p, b in zip(parameters, before):
-                p.copy_(b + (p - b) * (update_size / norm))
-        norm = diagnostics.update_norm(before, parameters)
     return {
         "update/norm": norm,
         "update/skipped": skipped,
@@ -342,8 +352,8 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
 
 def forward(run: Run, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, Tensor]:
     """[N, T] log-probability of each sampled token of some rows, and the entropy there."""
-    packed, mask_NT = pack_rows(rollouts, rows, run.policy.packs), rollouts.mask_NT[rows].to(run.policy.device)
-    logprobs_NT, entropies_NT, _ = token_logprobs(run.policy.model, packed, mask_NT, run.config.temperature)
+    packed, mask_NT = pack_rows(rollouts, rows, run.policy.packs), rollouts.mask_NT[rows].to(run.learner.device)
+    logprobs_NT, entropies_NT, _ = run.learner.logprobs(packed, mask_NT, run.config.temperature)
     if not torch.isfinite(logprobs_NT).all():
         raise Diverged("log-probability of a sampled token", run)
     return logprobs_NT, entropies_NT
@@ -356,7 +366,7 @@ def forward_pieces(run: Run, rollouts: Rollouts, rows: Tensor, pieces: list[Tens
     """
     if len(pieces) == 1:
         return forward(run, rollouts, rows)
-    mask_NT = rollouts.mask_NT.to(run.policy.device)
+    mask_NT = rollouts.mask_NT.to(run.learner.device)
     logprobs_NT, entropies_NT = torch.zeros_like(mask_NT), torch.zeros_like(mask_NT)
     with torch.no_grad():
         for piece in pieces:
@@ -377,7 +387,7 @@ def backward_pieces(run: Run, rollouts: Rollouts, rows: Tensor, pieces: list[Ten
 def loss_of(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, counts: BatchCounts,
             logprobs_NT: Tensor, entropies_NT: Tensor):
     """The loss of a mini-batch's rows, how far the policy has moved since the batch was drawn, and the gap to the sampler."""
-    device = run.policy.device
+    device = run.learner.device
     mask_NT = rollouts.mask_NT[rows].to(device)
     # The first update of a batch is exactly on-policy: the old log-probabilities are the new ones.
     old_NT = logprobs_NT.detach()
@@ -409,13 +419,14 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
     if (run.config.minibatches == 1 and not wants_distributions and not wants_hidden) or not rows.any():
         return {}
     found = {"old_logprobs": torch.zeros_like(rollouts.mask_NT)}
-    mask_NT = rollouts.mask_NT[rows].to(run.policy.device)
+    mask_NT = rollouts.mask_NT[rows].to(run.learner.device)
     with torch.no_grad():
-        logprobs_NT, _, hidden_MC = token_logprobs(
-            run.policy.model, pack_rows(rollouts, rows, run.policy.packs), mask_NT, run.config.temperature)
+        logprobs_NT, _, hidden_MC = run.learner.logprobs(
+            pack_rows(rollouts, rows, run.policy.packs), mask_NT, run.config.temperature,
+            keep_hidden=wants_distributions or wants_hidden)
         found["old_logprobs"][rows] = logprobs_NT.cpu()
         if wants_distributions:
-            logs_MV = token_distributions(run.policy.model, hidden_MC, run.config.temperature).cpu()
+            logs_MV = run.learner.distributions(hidden_MC, run.config.temperature).cpu()
             found["old_distributions"] = torch.zeros(*rollouts.mask_NT.shape, logs_MV.shape[1])
             found["old_distributions"][rollouts.mask_NT.bool() & rows[:, None]] = logs_MV
         if wants_hidden:
@@ -432,9 +443,9 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
         return extras
     with torch.no_grad():
         packed = pack_rows(rollouts, everything, run.policy.packs)
-        mask_NT = rollouts.mask_NT.to(run.policy.device)
+        mask_NT = rollouts.mask_NT.to(run.learner.device)
         if run.critic:
-            hidden_MC = hidden_states(run.policy.model, packed)
+            hidden_MC = run.learner.hidden(packed)
             values_M = run.critic(hidden_MC).cpu()
             extras["hidden"] = hidden_MC
             extras["values"] = torch.zeros_like(rollouts.mask_NT).index_put(

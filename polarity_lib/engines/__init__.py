@@ -6,9 +6,11 @@ and all of them turn the same uniform numbers into the same tokens.
 
     torch_sampler  any causal model of transformers
     fast_sampler   a decoder copied from a tiny Llama-shaped policy, for many short answers
+    stacked        many policies of one shape as one batched model, for a GPU
 """
 
 from polarity_lib.engines.fast_sampler import FastSampler
+from polarity_lib.engines.stacked import StackedPolicy, StackedSampler
 from polarity_lib.engines.torch_sampler import ModelSampler, TorchSampler
 from polarity_lib.policy import Policy
 
@@ -16,5 +18,7 @@ __all__ = ["FastSampler", "ModelSampler", "make_sampler"]
 
 
 def make_sampler(policy: Policy, **options) -> TorchSampler:
-    """The fast sampler where the policy's shape allows it, else the general one."""
+    """That of its stack for a policy in one; else the fast sampler where the policy's shape allows it, else the general one."""
+    if isinstance(policy, StackedPolicy):
+        return StackedSampler(policy, **options)
     return (FastSampler if FastSampler.supports(policy.model) else ModelSampler)(policy, **options)
