@@ -80,6 +80,7 @@ class StackedModel:
             raise ConfigError("policies of different shapes cannot be stacked.")
         c = models[0].config
         self.heads, self.head_dim, self.eps = c.num_attention_heads, c.hidden_size // c.num_attention_heads, c.rms_norm_eps
+        self.padding = models[0].model.embed_tokens.padding_idx
         self.layers, self.device = c.num_hidden_layers, torch.device(device)
         self.shapes = shapes[0]
         self.sizes = [torch.Size(shape).numel() for shape in self.shapes.values()]
@@ -114,7 +115,7 @@ class StackedModel:
         """[R, M, C] last hidden state at the position that predicts each response token of each run."""
         ids, positions, attend, predictors = laid_out(packed, self.device)
         R, S, L = ids.shape
-        x = embedded(w["model.embed_tokens.weight"], ids.view(R, S * L))
+        x = embedded(w["model.embed_tokens.weight"], ids.view(R, S * L), self.padding)
         cos, sin = (table[positions.view(R * S, L)][:, None] for table in (self.cos_TD, self.sin_TD))
 
         def by_head(flat):
@@ -339,11 +340,12 @@ class Decoder:
         self.alive_RN.logical_and_(~ended)
 
 
-def embedded(table_RVC: Tensor, ids: Tensor) -> Tensor:
-    """[R, ..., C] each run's ids in its own table."""
+def embedded(table_RVC: Tensor, ids_RL: Tensor, padding: int | None) -> Tensor:
+    """[R, L, C] each run's ids in its own table. As in transformers, the row of padding never learns, though it may be sampled."""
     R, V, C = table_RVC.shape
-    first = (torch.arange(R, device=ids.device) * V).view(R, *[1] * (ids.ndim - 1))
-    return embedding(ids + first, table_RVC.reshape(R * V, C))
+    first_R1 = (torch.arange(R, device=ids_RL.device) * V)[:, None]
+    x_RLC = embedding(ids_RL + first_R1, table_RVC.reshape(R * V, C))
+    return x_RLC if padding is None else torch.where((ids_RL == padding)[..., None], x_RLC.detach(), x_RLC)
 
 
 def padded(parts: list[Tensor]) -> Tensor:
