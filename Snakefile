@@ -16,9 +16,13 @@ settings = plan.Settings(
     only=str(config.get("only", "")),
     full=bool(config.get("full", False)),
     reuse=config.get("reuse"),
+    device=config.get("device"),
 )
 PYTHON = f"OMP_NUM_THREADS=1 {shlex.quote(sys.executable)} -m polarity_lib".replace("{", "{{").replace("}", "}}")
 JOBS = {job.name: job for job in plan.study_jobs(settings)}
+STACKS = plan.study_stacks(list(JOBS.values()), settings.device)  # on a GPU, jobs whose runs go side by side
+STACKED = {job.name for stack in STACKS for job in stack.jobs}
+DEVICE = f" --device {settings.device}" if settings.device else ""  # in no params: another device is no reason to run again
 NOTEBOOKS = {path.stem: path for path in plan.notebooks(settings.only)}
 STARTS, FIRST = {}, {}  # base policies by name, and the notebook that needs each first
 for job in JOBS.values():
@@ -34,6 +38,19 @@ def run_arguments(wildcards):
     job = JOBS[wildcards.job]
     fresh = [] if settings.reuses else ["--fresh"]
     return shlex.join([job.experiment, "--arms", job.arm, "--scale", settings.scale, "--seeds", str(job.seeds), *fresh])
+
+
+def stack_arguments(stack):
+    asked = ["--scale", settings.scale, "--reuse", str(int(settings.reuses)), *(["--full"] if settings.full else [])]
+    asked += ["--seeds", str(settings.seeds)] if settings.seeds else []
+    asked += ["--only", settings.only] if settings.only else []
+    return shlex.join([*asked, *(job.name for job in stack.jobs)])
+
+
+def stack_inputs(stack):
+    """Base policies of its unfinished runs, and the runs whose updates it copies."""
+    starts = {name for job in stack.jobs for name in job.starts(settings.reuses)}
+    return [MARKER.format(job=name) for name in stack.needs] + [START_MARKER.format(start=name) for name in sorted(starts)]
 
 
 def run_inputs(wildcards):
@@ -75,6 +92,18 @@ rule all:
         [EXECUTED.format(notebook=name) for name in NOTEBOOKS],
 
 
+for stack in STACKS:
+
+    rule:
+        name: f"stack_{stack.name}"
+        input: stack_inputs(stack)
+        output: touch([MARKER.format(job=job.name) for job in stack.jobs])
+        params: arguments=stack_arguments(stack)
+        priority: 100 - int(stack.jobs[0].notebook[:2])
+        resources: gpu=1
+        shell: PYTHON + " stack {params.arguments}" + DEVICE
+
+
 # Three rules per notebook, because a priority belongs to a rule: notebook 00 and its runs go first, and
 # while its base policy is made another core executes the notebooks that need no runs.
 for name in NOTEBOOKS:
@@ -86,17 +115,17 @@ for name in NOTEBOOKS:
         benchmark: BENCHMARKS + "/start.{start}.tsv"
         params: arguments=start_arguments
         priority: 100 - int(name[:2])
-        shell: PYTHON + " base-policy {params.arguments}"
+        shell: PYTHON + " base-policy {params.arguments}" + DEVICE
 
     rule:
         name: f"runs_of_{name}"
-        wildcard_constraints: job=one_of(job.name for job in JOBS.values() if job.notebook == name)
+        wildcard_constraints: job=one_of(job.name for job in JOBS.values() if job.notebook == name and job.name not in STACKED)
         input: run_inputs
         output: touch(MARKER)
         benchmark: BENCHMARKS + "/{job}.tsv"
         params: arguments=run_arguments
         priority: 100 - int(name[:2])
-        shell: PYTHON + " run {params.arguments}"
+        shell: PYTHON + " run {params.arguments}" + DEVICE
 
     rule:
         name: f"notebook_{name}"

@@ -48,6 +48,9 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+DEVICES = ("cpu", "cuda")
+
+
 def build_parser() -> Parser:
     """Every command with its options."""
     parser = Parser(prog="python -m polarity_lib", description=__doc__,
@@ -60,6 +63,7 @@ def build_parser() -> Parser:
     run.add_argument("--scale", default="tiny")
     run.add_argument("--seeds", type=whole_number, default=1)
     run.add_argument("--fresh", action="store_true", help="compute here even what is committed in data/results")
+    run.add_argument("--device", choices=DEVICES, help="cuda: runs of one shape side by side, as one batched model")
 
     start = commands.add_parser("base-policy", help="make and cache one base policy", allow_abbrev=False)
     start.add_argument("corpus")
@@ -68,6 +72,7 @@ def build_parser() -> Parser:
     start.add_argument("seed", type=int)
     start.add_argument("--mixture", default="", help="sources of the last phase: name=weight, separated by commas")
     start.add_argument("--batch", type=whole_number, default=192, help="texts per step")
+    start.add_argument("--device", choices=DEVICES)
 
     tune = commands.add_parser("tune", help="choose a method's learning rate in a world, on validation seeds", allow_abbrev=False)
     tune.add_argument("world")
@@ -80,13 +85,17 @@ def build_parser() -> Parser:
     notebook.add_argument("--output", type=Path, help="default: data/runs/notebooks/<name>.ipynb")
 
     for name, text in (("study", "run notebooks and what they need"), ("plan", "runs and hours, without running"),
-                       ("report", "Snakemake's page about a finished study: jobs, times, files")):
+                       ("report", "Snakemake's page about a finished study: jobs, times, files"),
+                       ("stack", "compute some of a study's jobs side by side on a GPU, as `study --device cuda` asks for")):
         study = commands.add_parser(name, help=text, allow_abbrev=False)
+        if name == "stack":
+            study.add_argument("jobs", nargs="+", help="names of jobs, as the plan makes them")
         study.add_argument("--scale", default="tiny")
         study.add_argument("--seeds", type=whole_number)
         study.add_argument("--only", default="", help="notebooks by number, separated by commas")
         study.add_argument("--full", action="store_true", help="the committed study")
         study.add_argument("--reuse", type=int, choices=(0, 1), help="take runs committed in data/results")
+        study.add_argument("--device", choices=DEVICES, help="cuda: runs of one shape side by side, as one batched model")
         study.add_argument("--cores", type=whole_number, default=cores_allowed())
         study.add_argument("--dry-run", action="store_true", help="list the jobs only")
 
@@ -112,7 +121,19 @@ def command_run(args) -> None:
     """Compute or continue arms of an experiment."""
     from polarity_lib.experiments import experiment, train_or_load
 
-    train_or_load(experiment(args.experiment, args.arms, args.scale, args.seeds), reuse_published=not args.fresh)
+    refuse_missing(args.device)
+    arms = experiment(args.experiment, args.arms, args.scale, args.seeds)
+    train_or_load(arms, reuse_published=not args.fresh, device=args.device)
+
+
+def refuse_missing(device: str | None) -> None:
+    """ConfigError if a GPU is asked for where there is none."""
+    import torch
+
+    from polarity_lib.config import ConfigError
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("this machine has no CUDA device that torch can use; leave DEVICE out, or say cpu.")
 
 
 def command_base_policy(args) -> None:
@@ -120,12 +141,13 @@ def command_base_policy(args) -> None:
     import torch
 
     from polarity_lib.config import StartConfig, choose
+    from polarity_lib.experiments import device_of
     from polarity_lib.policy import SIZES
     from polarity_lib.pretraining import CORPORA, base_policy, read_mixture
 
     choose("corpus", args.corpus, CORPORA)
     choose("policy size", args.size, SIZES)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(args.size, args.device) or ("cuda" if torch.cuda.is_available() else "cpu")
     start = StartConfig(args.corpus, args.size, args.steps, args.seed, batch=args.batch, mixture=read_mixture(args.mixture))
     base_policy(start, device)
 
@@ -155,13 +177,29 @@ def command_study(args) -> int:
     from polarity_lib.study.running import run_study, write_report
 
     reuse = None if args.reuse is None else bool(args.reuse)
-    settings = Settings(args.scale, args.seeds, args.only, args.full, reuse)
+    settings = Settings(args.scale, args.seeds, args.only, args.full, reuse, args.device)
+    if args.command == "stack":
+        return compute_jobs(args.jobs, settings)
     if args.command == "report":
         return write_report(settings, runs_root() / "study" / f"report-{settings.label}.html")
     if args.command == "plan" and not args.dry_run:
         print(plan_text(settings, args.cores))
         return 0
+    refuse_missing(args.device)
     return run_study(settings, args.cores, args.dry_run)
+
+
+def compute_jobs(names: list[str], settings) -> int:
+    """Compute a study's jobs side by side; a run that fits in no stack follows alone."""
+    from polarity_lib.config import choose
+    from polarity_lib.experiments import train_or_load
+    from polarity_lib.study.plan import study_jobs
+
+    refuse_missing(settings.device)
+    jobs = {job.name: job for job in study_jobs(settings)}
+    arms = [arm for name in names for arm in jobs[choose("job", name, jobs)].runs]
+    train_or_load(arms, settings.reuses, device=settings.device)
+    return 0
 
 
 def command_own(args) -> None:
@@ -207,7 +245,7 @@ def command_clean(args) -> int:
 
 
 COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_base_policy, "notebook": command_notebook,
-            "study": command_study, "plan": command_study, "report": command_study,
+            "study": command_study, "plan": command_study, "report": command_study, "stack": command_study,
             "own": command_own, "publish": command_publish, "pages": command_pages,
             "clean-runs": command_clean}
 

@@ -22,6 +22,7 @@ from polarity_lib.methods import method_named
 from polarity_lib.problems import world_named
 from polarity_lib.registry import EXPERIMENTS
 from polarity_lib.results import ROOT, RunFolder, load_published, published_root, read_lines, say
+from polarity_lib.stacking import Wanted, free_memory, stacks_of, train_stacked
 from polarity_lib.training import train
 
 RATES_FILE = ROOT / "data" / "rates.json"
@@ -200,8 +201,9 @@ def kept_run(config: RunConfig) -> dict[str, pd.DataFrame] | None:
     return tables
 
 
-def get_run(arm: Arm, reuse_published: bool = True, watch=None, need_updates: bool = False) -> dict[str, pd.DataFrame]:
-    """The tables of one run: its folder, else the committed tables, else computed now."""
+def get_run(arm: Arm, reuse_published: bool = True, watch=None, need_updates: bool = False,
+            device: str | None = None) -> dict[str, pd.DataFrame]:
+    """The tables of one run: its folder, else the committed tables, else computed now, alone."""
     folder = RunFolder(arm.config.name, arm.config.identity)
     tables = kept_run(arm.config)
     if tables is None and reuse_published and not need_updates:
@@ -210,19 +212,59 @@ def get_run(arm: Arm, reuse_published: bool = True, watch=None, need_updates: bo
         return tables
     sizes = None
     if arm.matched:
-        paired = get_run(replace(arm, config=arm.matched, matched=None), reuse_published, watch, need_updates=True)
-        sizes = paired["updates"].norm.tolist()
+        sizes = sizes_to_copy(arm, reuse_published, watch, device)
     with folder.lock():
-        return folder.load() or train(arm.config, folder, update_sizes=sizes, watch=watch)
+        return folder.load() or train(arm.config, folder, device_of(arm.config.start.size, device), sizes, watch)
 
 
-def train_or_load(arms: list[Arm], reuse_published: bool = True, progress: bool = True) -> Runs:
+def sizes_to_copy(arm: Arm, *how) -> list[float]:
+    """The length of every update of the run that an arm is matched to; `how`: reuse_published, watch, device."""
+    reuse_published, watch, device = how
+    paired = replace(arm, config=arm.matched, matched=None)
+    return get_run(paired, reuse_published, watch, need_updates=True, device=device)["updates"].norm.tolist()
+
+
+def device_of(size: str, device: str | None) -> str | None:
+    """Where a run that goes alone is computed, and a base policy made: a tiny one is faster on a core than on a GPU."""
+    return "cpu" if device == "cuda" and size != "small" else device
+
+
+def compute_stacked(arms: list[Arm], device: str, reuse_published: bool = True, progress: bool = True) -> int:
+    """Compute the missing runs of some arms side by side, as stacks of one shape; returns how many.
+
+    What fits in no stack is left for `get_run`. An arm with matched updates goes after the run it copies.
+    """
+    todo = [arm for arm in arms if kept_run(arm.config) is None
+            and not (reuse_published and published_run(arm.config.hash))]
+    copied = [replace(arm, config=arm.matched, matched=None) for arm in todo if arm.matched and kept_run(arm.matched) is None]
+    computed = 0
+    for wave in ([arm for arm in todo if not arm.matched] + copied, [arm for arm in todo if arm.matched]):
+        by_run = {arm.config.hash: arm for arm in wave}
+        for configs in stacks_of([arm.config for arm in by_run.values()], free_memory(device)):
+            began, of = time.monotonic(), [by_run[config.hash] for config in configs]
+            told = f"{len(of)} runs of {configs[0].world} side by side on {device}"
+            if progress:
+                say(f"{told}: {', '.join(dict.fromkeys(arm.name for arm in of))}")
+            watch = Progress(replace(of[0], name=told), 1, 1) if progress else None
+            sizes = [sizes_to_copy(arm, reuse_published, watch, device) if arm.matched else None for arm in of]
+            train_stacked([Wanted(c, RunFolder(c.name, c.identity), sizes[i], None if i else watch)
+                           for i, c in enumerate(configs)], device)
+            computed += len(of)
+            if progress:
+                say(f"{told}: done in {time.monotonic() - began:.0f} s")
+    return computed
+
+
+def train_or_load(arms: list[Arm], reuse_published: bool = True, progress: bool = True, device: str | None = None) -> Runs:
     """Every run of the arms: loaded, continued or computed, with progress on stderr.
 
     Args:
         reuse_published: take a run from the committed tables when they hold
             it; False computes it here, on this machine.
+        device: "cuda" computes side by side what can be stacked; None takes a GPU if there is one, run after run.
     """
+    if device == "cuda":
+        compute_stacked(arms, device, reuse_published, progress)
     found: dict[str, list] = {table: [] for table in TABLES}
     done: dict[str, dict] = {}
     began, computed = time.monotonic(), 0
@@ -230,7 +272,7 @@ def train_or_load(arms: list[Arm], reuse_published: bool = True, progress: bool 
         if arm.config.hash not in done:
             before = time.monotonic()
             watch = Progress(arm, i, len(arms)) if progress else None
-            done[arm.config.hash] = get_run(arm, reuse_published, watch)
+            done[arm.config.hash] = get_run(arm, reuse_published, watch, device=device)
             computed += time.monotonic() - before > 2
             if progress and time.monotonic() - before > 2:
                 left = (time.monotonic() - began) / i * (len(arms) - i)

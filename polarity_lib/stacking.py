@@ -14,9 +14,8 @@ Losses are computed on the CPU, where hundreds of operations on small tensors co
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -291,7 +290,7 @@ class Stack:
         rows = torch.tensor(numbers, device=device)
         first = torch.tensor([n for n, a in zip(numbers, asked) if a.first], dtype=torch.long, device=device)
         self.before_RW[first] = flat[first]
-        norms_R = grad[rows].norm(dim=1).cpu()
+        norms_R = lengths(grad[rows]).float().cpu()
         finite = torch.isfinite(norms_R)
         chosen = [n for n, good in zip(numbers, finite.tolist()) if good]
         if chosen:
@@ -320,13 +319,13 @@ class Stack:
         flat = self.model.flat_RW
         rows = torch.tensor(numbers, device=flat.device)
         change_RW = flat[rows] - self.before_RW[rows]
-        norms = change_RW.norm(dim=1).tolist()
+        norms = lengths(change_RW).tolist()
         sized = [i for i, (a, norm) in enumerate(zip(asked, norms)) if a.size is not None and 0 < norm < float("inf")]
         if sized:
             rows = rows[sized]
             factors = torch.tensor([asked[i].size / norms[i] for i in sized], device=flat.device)
             flat[rows] = self.before_RW[rows] + change_RW[sized] * factors[:, None]
-            for i, norm in zip(sized, (flat[rows] - self.before_RW[rows]).norm(dim=1).tolist()):
+            for i, norm in zip(sized, lengths(flat[rows] - self.before_RW[rows]).tolist()):
                 norms[i] = norm
         return norms
 
@@ -349,6 +348,11 @@ class Stack:
             parts = (self._pieces(kept[number].cpu().clone()) for kept in (self.mean_RW, self.square_RW))
             for p, mean, square in zip(self.groups[number]["params"], *parts):
                 optimizer.state[p] = {"step": self.steps_R[number].float(), "exp_avg": mean.clone(), "exp_avg_sq": square.clone()}
+
+
+def lengths(vectors_RW: Tensor) -> Tensor:
+    """[R] Euclidean; the sum over all numbers of a policy is made in double precision."""
+    return torch.linalg.vector_norm(vectors_RW, dim=1, dtype=torch.float64)
 
 
 # ---------------------------------------------------------------- from outside

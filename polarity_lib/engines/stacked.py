@@ -341,7 +341,7 @@ class Decoder:
 
 
 def embedded(table_RVC: Tensor, ids_RL: Tensor, padding: int | None) -> Tensor:
-    """[R, L, C] each run's ids in its own table. As in transformers, the row of padding never learns, though it may be sampled."""
+    """[R, L, C] each run's ids in its own table. As in transformers, padding's row never learns, though it may be sampled."""
     R, V, C = table_RVC.shape
     first_R1 = (torch.arange(R, device=ids_RL.device) * V)[:, None]
     x_RLC = embedding(ids_RL + first_R1, table_RVC.reshape(R * V, C))

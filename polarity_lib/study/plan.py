@@ -20,6 +20,7 @@ from polarity_lib.experiments import Arm, experiment, is_tuned
 from polarity_lib.problems import world_named
 from polarity_lib.registry import EXPERIMENTS, papers
 from polarity_lib.results import ROOT, ended, published_root, read_lines, runs_root
+from polarity_lib.stacking import SIDE_BY_SIDE, free_memory, memory_of_run, runs_at_once, stack_key
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -35,6 +36,7 @@ class Settings:
     only: str = ""  # notebooks by number or name, separated by commas
     full: bool = False
     reuse: bool | None = None  # take committed results; None: in the full study only
+    device: str | None = None  # cuda: runs of one shape side by side; None takes a GPU if there is one, run after run
 
     def __post_init__(self):
         scale_named(self.scale)
@@ -150,6 +152,42 @@ def study_jobs(settings: Settings) -> list[Job]:
                 jobs.append(job)
                 owner |= {a.config.hash: job.name for a in new}
     return jobs
+
+
+@dataclass(frozen=True)
+class StackJob:
+    """Jobs whose runs go side by side on a GPU: what one process computes there."""
+
+    jobs: tuple[Job, ...]
+    needs: tuple[str, ...]  # jobs that compute a run whose updates one of these copies
+
+    @property
+    def name(self) -> str:
+        return content_hash({"jobs": [job.name for job in self.jobs]})
+
+
+def study_stacks(jobs: list[Job], device: str | None) -> list[StackJob]:
+    """Jobs of one shape together, as many as the device's memory holds; those with matched updates after the others."""
+    if device != "cuda":
+        return []
+    owner = {arm.config.hash: job.name for job in jobs for arm in job.runs}
+    by_key: dict[tuple, list[Job]] = {}
+    for job in jobs:
+        keys = {stack_key(arm.config) for arm in job.runs}
+        if len(keys) == 1 and None not in keys:
+            by_key.setdefault((any(arm.matched for arm in job.runs), *keys), []).append(job)
+    found = []
+    for (matched, _), same in by_key.items():
+        most, parts = runs_at_once(same[0].runs[0].config, free_memory(device)), [[]]
+        for job in same:
+            if parts[-1] and sum(len(j.runs) for j in (*parts[-1], job)) > most:
+                parts.append([])
+            parts[-1].append(job)
+        for part in parts:
+            copied = [owner[arm.matched.hash] for job in part for arm in job.runs if arm.matched and arm.matched.hash in owner]
+            if sum(len(job.runs) for job in part) > 1:
+                found.append(StackJob(tuple(part), tuple(dict.fromkeys(copied)) if matched else ()))
+    return found
 
 
 def runs_needed_by(notebook: Path, settings: Settings) -> set[str]:
@@ -271,9 +309,24 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
                  "Hours are fitted to measured runs (data/costs.csv) and assume cores like the one they ran on.")
     if waiting := untuned(jobs):
         lines.append(f"Not tuned yet, so at a rate that is not their own (`python -m polarity_lib tune` finds it): {waiting}.")
+    if settings.device == "cuda":
+        lines.append(stacks_text(jobs))
     if settings.scale == "small":
         lines.append("The hours are those of a CPU core; scale small is meant for a GPU.")
     return "\n".join(lines)
+
+
+def stacks_text(jobs: list[Job]) -> str:
+    """How many runs go side by side on a GPU, world by world, and what memory they take."""
+    stacks, lines = study_stacks(jobs, "cuda"), []
+    for stack in stacks:
+        config, runs = stack.jobs[0].runs[0].config, sum(len(job.runs) for job in stack.jobs)
+        each = memory_of_run(config) / 1e9
+        lines.append(f"  {runs:>4} runs of {config.world}, {config.steps} steps: {each:.2f} GB each, {runs * each:.0f} GB")
+    alone = sum(len(job.runs) for job in jobs) - sum(len(job.runs) for stack in stacks for job in stack.jobs)
+    told = (f"On a GPU (DEVICE=cuda) {len(stacks)} stacks, up to {SIDE_BY_SIDE} of them at a time, each in "
+            f"{free_memory('cuda') / 1e9:.0f} GB; {alone} runs go alone. The hours above are those of CPU cores.")
+    return "\n".join([told, *lines])
 
 
 def untuned(jobs: list[Job]) -> str:

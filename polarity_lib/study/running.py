@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from polarity_lib.config import ConfigError
+from polarity_lib.stacking import SIDE_BY_SIDE
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 from polarity_lib.study.plan import (
     Settings, experiments_of, is_finished, notebooks, plan_text, progress_of, progress_of_start, start_is_made, study_jobs,
@@ -110,6 +111,8 @@ def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None, 
     plan.reasons_to_execute), so file times and checkouts play no part.
     """
     config = {"scale": settings.scale, "full": settings.full, "reuse": settings.reuses}
+    if settings.device:
+        config["device"] = settings.device
     if settings.seeds:
         config["seeds"] = settings.seeds
     if settings.only:
@@ -117,6 +120,7 @@ def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None, 
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT),
                "--cores", str(cores), "--nolock", "--rerun-incomplete", "--rerun-triggers", "params",
                "--keep-going", "--scheduler", "greedy"]
+    command += ["--resources", f"gpu={SIDE_BY_SIDE}"] if settings.device == "cuda" else []
     command += ["--dry-run"] if dry_run else ["--quiet", "all"]  # jobs speak for themselves
     command += more
     command += ["--config", *(f"{k}={v}" for k, v in config.items())]
