@@ -28,7 +28,8 @@ on after its value. Otherwise it has no final answer.
 import re
 from dataclasses import dataclass
 
-from .exact import read_number, tidy, without_zero_width
+from .exact import read_number
+from .notation import tidy, without_unseen
 from .surroundings import BRACE, with_second_value, with_surroundings
 from .units import MULTIPLIERS, read_unit
 
@@ -59,7 +60,7 @@ _INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|(?m:^[ \t]*%[^\n]*)|<<[^<>
 
 
 def _without_invisible(text):
-    text = without_zero_width(text)
+    text = without_unseen(text)
     pieces = text.split("<!--")  # by hand: a pattern would search to the end for every opening without a closing
     text = pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:]) if len(pieces) > 1 and "-->" in text else text
     return _INVISIBLE.sub(" ", text)

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from ..outside import cores_allowed
 from .answers import MAX_ANSWER_CHARACTERS, find_answer
 from .comparison import compare, too_deep
-from .exact import tidy
+from .notation import tidy
 from .verdicts import Verdict
 from .workers import WorkerPool, remake_after_fork
 

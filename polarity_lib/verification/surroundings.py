@@ -11,7 +11,8 @@ it only "minus" and "negative" count: "at least \boxed{5}" is how people answer.
 
 import re
 
-from .exact import read_number, tidy
+from .exact import read_number
+from .notation import tidy
 from .units import MULTIPLIERS, read_unit
 
 _NEAR = 200  # characters on either side of a box that are looked at
