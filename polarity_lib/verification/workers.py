@@ -14,6 +14,7 @@ it has really had that much of a processor; else it gets what it is owed, up to 
 the limit on the clock. On an idle machine the two are the same.
 """
 
+import contextlib
 import json
 import os
 import selectors
@@ -33,21 +34,13 @@ TRIES = 2  # of a task whose process was lost
 PATIENCE = 10
 
 
-def processor_seconds(pid: int) -> float | None:
-    """Processor time a process has used so far, in seconds; None where the system does not tell."""
+def _stat(pid):
+    """State letter and processor seconds used so far of a process; (None, None) where the system does not tell."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
-        return None
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process stands still by a signal such as SIGSTOP; False where the system does not tell."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
-    except (OSError, IndexError):
-        return False
+        return None, None
 
 
 @dataclass(slots=True)
@@ -62,10 +55,25 @@ class _Worker:
 
     def owed(self, timeout_s):
         """Seconds of processor time that the running task has not had yet; 0 where the system does not tell."""
-        used = processor_seconds(self.process.pid)
+        used = _stat(self.process.pid)[1]
         if used is None or self.used_before is None or time.monotonic() >= self.latest:
             return 0.0
         return max(0.0, timeout_s - (used - self.used_before))
+
+    def how_it_ended(self):
+        """An exit status in words."""
+        code = self.process.returncode
+        if code is None or code >= 0:
+            return f"left with status {code}"
+        names = {int(number): number.name for number in signal.Signals}
+        return f"was ended by {names.get(-code, f'signal {-code}')}"
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        with contextlib.suppress(OSError):  # what was left to be written has no reader any more
+            self.process.stdin.close()
 
 
 @dataclass
@@ -75,45 +83,19 @@ class _State:
     workers: list = field(default_factory=list)
     owner: int = field(default_factory=os.getpid)
 
-
-def _how_it_ended(code):
-    """An exit status in words."""
-    if code is not None and code < 0:
-        try:
-            return f"was ended by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"was ended by signal {-code}"
-    return f"left with status {code}"
+    def stop_all(self):
+        if self.owner == os.getpid():
+            for worker in self.workers:
+                worker.stop()
+        self.workers.clear()
 
 
-def _stop(worker):
-    worker.process.kill()
-    worker.process.wait()
-    worker.process.stdout.close()
-    try:
-        worker.process.stdin.close()
-    except OSError:
-        pass  # what was left to be written has no reader any more
-
-
-def _stop_all(state):
-    if state.owner == os.getpid():
-        for worker in state.workers:
-            _stop(worker)
-    state.workers.clear()
-
-
-_remade = weakref.WeakSet()
-
-
-def remake_after_fork(holder):
-    """Call `holder.after_fork()` in every forked child: locks and processes are remade there."""
-    _remade.add(holder)
+_pools = weakref.WeakSet()
 
 
 def _in_child():
-    for holder in list(_remade):
-        holder.after_fork()
+    for pool in list(_pools):
+        pool.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
@@ -136,8 +118,8 @@ class WorkerPool:
         self.size, self.timeout_s, self.memory_mb = workers, timeout_s, memory_mb
         self._lock = threading.Lock()
         self._state = _State()
-        self._finalizer = weakref.finalize(self, _stop_all, self._state)
-        remake_after_fork(self)
+        weakref.finalize(self, self._state.stop_all)
+        _pools.add(self)
 
     def after_fork(self):
         """In a forked child: another thread may have held the lock, and the processes are the parent's."""
@@ -163,13 +145,13 @@ class WorkerPool:
             try:
                 return self._run(tasks)
             except BaseException:
-                _stop_all(self._state)
+                self._state.stop_all()
                 raise
 
     def close(self):
         """End all processes. The pool can be used again; it then starts new ones."""
         with self._lock:
-            _stop_all(self._state)
+            self._state.stop_all()
 
     # ---------------------------------------------------------------- the loop
 
@@ -201,7 +183,7 @@ class WorkerPool:
                 worker.task = waiting.popleft()
                 worker.deadline = time.monotonic() + self.timeout_s
                 worker.latest = time.monotonic() + PATIENCE * self.timeout_s
-                worker.used_before = processor_seconds(worker.process.pid)
+                worker.used_before = _stat(worker.process.pid)[1]
                 try:
                     worker.process.stdin.write(json.dumps(tasks[worker.task]).encode() + b"\n")
                     worker.process.stdin.flush()
@@ -225,46 +207,40 @@ class WorkerPool:
 
     def _drop(self, worker, selector):
         selector.unregister(worker.process.stdout)
-        _stop(worker)
+        worker.stop()
         self._state.workers.remove(worker)
 
     def _receive(self, worker, results, selector):
         chunk = os.read(worker.process.stdout.fileno(), 65_536)
-        if not chunk:
-            return self._ended(worker, results, selector)
         worker.buffer += chunk
-        if not worker.buffer.endswith(b"\n"):
-            return None
-        reply, worker.buffer = json.loads(worker.buffer), b""
-        if reply.get("ready"):
-            worker.ready, self._failed_starts = True, 0
-            return None
-        results[worker.task] = reply
-        worker.task = None
-        if reply.get("leave"):
-            self._drop(worker, selector)
-        return None
+        if not chunk:
+            self._ended(worker, results, selector)
+        elif worker.buffer.endswith(b"\n"):
+            reply, worker.buffer = json.loads(worker.buffer), b""
+            if reply.get("ready"):
+                worker.ready, self._failed_starts = True, 0
+                return
+            results[worker.task], worker.task = reply, None
+            if reply.get("leave"):
+                self._drop(worker, selector)
 
     def _ended(self, worker, results, selector):
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             worker.process.wait(timeout=1.0)  # its own end, not the one that `_drop` makes
-        except subprocess.TimeoutExpired:
-            pass
         self._drop(worker, selector)
-        code = worker.process.returncode
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
                 raise RuntimeError(
                     "the guarded processes that check mathematics do not start: "
-                    f"is math-verify installed in this environment, and memory_mb at least 512? ({_how_it_ended(code)})"
+                    f"is math-verify installed in this environment, and memory_mb at least 512? ({worker.how_it_ended()})"
                 )
         elif worker.task is not None:
             self._lost[worker.task] = self._lost.get(worker.task, 0) + 1
             if self._lost[worker.task] < TRIES:
                 self._waiting.appendleft(worker.task)
             else:
-                results[worker.task] = {"limit": f"lost: the checking process {_how_it_ended(code)}, {TRIES} times"}
+                results[worker.task] = {"limit": f"lost: the checking process {worker.how_it_ended()}, {TRIES} times"}
 
     def _enforce(self, results, selector):
         now = time.monotonic()
@@ -272,7 +248,7 @@ class WorkerPool:
             if worker.deadline > now or (worker.ready and worker.task is None and worker.deadline > 0.0):
                 continue
             if worker.ready and worker.task is not None and (owed := worker.owed(self.timeout_s)) > 0.02:
-                if is_stopped(worker.process.pid):  # it will never get what it is owed
+                if _stat(worker.process.pid)[0] in ("T", "t"):  # stopped by a signal: it will never get what it is owed
                     worker.process.kill()
                     continue  # reading its end tries the task again
                 worker.deadline = min(now + max(owed, 0.05), worker.latest)
