@@ -44,8 +44,9 @@ _GOES_ON_IN_PROSE = re.compile(
     rf"[0-9^]|\.[0-9]|\s*(?:\\?%|\u00b0|(?!\*\*)(?:{_OPERATOR})\s*[\w\\($]|{_CONSTANT})|\s?-[\w\\]|[a-zA-Z](?![a-zA-Z])"
 )
 _SIGN_WORD = re.compile(r"\b(?:minus|negative)\s+$", re.IGNORECASE)
-_WORD_BEHIND = re.compile(
-    rf"\s*(?:{'|'.join(MULTIPLIERS)}|percent|per cent|squared|cubed|factorial"
+# A word behind a number that changes it.
+FACTOR = re.compile(
+    rf"\s*-?\s*(?:{'|'.join(MULTIPLIERS)}|percent|per cent|pi|squared|cubed|factorial|halves|thirds|quarters|fourths|fifths"
     r"|or (?:more|less|so|fewer|greater|higher|lower|above|over))\b",
     re.IGNORECASE,
 )
@@ -123,7 +124,7 @@ def _behind(after, formula, missing):
     unit = _UNIT_BEHIND.match(after)
     if unit and (_CHANGES.search(unit.group()) or read_unit(unit.group()) is not None):
         return unit.group().rstrip()
-    word = _WORD_BEHIND.match(re.sub(r"^(?:[\s$]|\\[)\]]|\*\*)+", " ", after))
+    word = FACTOR.match(re.sub(r"^(?:[\s$]|\\[)\]]|\*\*)+", " ", after))
     return word.group() if word else ""
 
 
