@@ -17,7 +17,6 @@ the limit on the clock. On an idle machine the two are the same.
 import contextlib
 import json
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 
 STARTUP_S = 300.0  # a loaded machine may need long to import sympy
@@ -43,25 +42,59 @@ def _stat(pid):
         return None, None
 
 
-@dataclass(slots=True)
 class _Worker:
-    process: subprocess.Popen
-    deadline: float
-    task: int | None = None
-    ready: bool = False
-    buffer: bytes = b""
-    latest: float = 0.0
-    used_before: float | None = None
+    """One guarded process, asked one task at a time."""
 
-    def owed(self, timeout_s):
-        """Seconds of processor time that the running task has not had yet; 0 where the system does not tell."""
-        used = _stat(self.process.pid)[1]
-        if used is None or self.used_before is None or time.monotonic() >= self.latest:
-            return 0.0
-        return max(0.0, timeout_s - (used - self.used_before))
+    def __init__(self, timeout_s, memory_mb):
+        environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="0")
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        program = Path(__file__).with_name("worker_main.py")
+        self.process = subprocess.Popen(
+            [sys.executable, str(program), str(timeout_s), str(memory_mb)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+        self.timeout_s, self.task, self.buffer = timeout_s, None, b""
+
+    def read(self, deadline):
+        """The next line that the process writes; b"" where it has ended, None where the time is up."""
+        while not self.buffer.endswith(b"\n"):
+            if not wait([self.process.stdout], max(0.0, deadline - time.monotonic())):
+                return None
+            chunk = os.read(self.process.stdout.fileno(), 65_536)
+            if not chunk:
+                return b""
+            self.buffer += chunk
+        line, self.buffer = self.buffer, b""
+        return line
+
+    def judge(self, task):
+        """The reply to a task; {} where the process was lost. Beyond its limit the process must be left."""
+        start, used_before = time.monotonic(), _stat(self.process.pid)[1]
+        deadline, latest = start + self.timeout_s, start + PATIENCE * self.timeout_s
+        try:
+            self.process.stdin.write(json.dumps(task).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError:
+            return {}
+        while (line := self.read(deadline)) is None:
+            state, used = _stat(self.process.pid)
+            told = used is not None and used_before is not None and time.monotonic() < latest
+            owed = self.timeout_s - (used - used_before) if told else 0.0
+            if owed <= 0.02:
+                return {"limit": f"took longer than {self.timeout_s:g} s", "leave": True}
+            if state in ("T", "t"):  # stopped by a signal: it will never get what it is owed
+                self.process.kill()
+            deadline = min(time.monotonic() + max(owed, 0.05), latest)
+        return json.loads(line) if line else {}
 
     def how_it_ended(self):
         """An exit status in words."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=1.0)  # its own end, not the one that `stop` makes
         code = self.process.returncode
         if code is None or code >= 0:
             return f"left with status {code}"
@@ -76,18 +109,17 @@ class _Worker:
             self.process.stdin.close()
 
 
-@dataclass
 class _State:
     """What must be cleaned up even when the pool itself is gone."""
 
-    workers: list = field(default_factory=list)
-    owner: int = field(default_factory=os.getpid)
+    def __init__(self):
+        self.workers, self.owner = [], os.getpid()
 
     def stop_all(self):
-        if self.owner == os.getpid():
-            for worker in self.workers:
+        while self.workers:
+            worker = self.workers.pop()
+            if self.owner == os.getpid():
                 worker.stop()
-        self.workers.clear()
 
 
 _pools = weakref.WeakSet()
@@ -139,122 +171,70 @@ class WorkerPool:
         Raises:
             RuntimeError: the processes cannot start, usually because math-verify is not installed.
         """
-        if not tasks:
-            return []
+        results, errors = [None] * len(tasks), []
+        waiting = enumerate(tasks)  # the shares draw from it in turn
         with self._lock:
+            shares = [
+                threading.Thread(target=self._serve, args=(worker, waiting, results, errors), daemon=True)
+                for worker in (self._state.workers + [None] * self.size)[: min(self.size, (len(tasks) + 3) // 4)]
+            ]
             try:
-                return self._run(tasks)
+                for share in shares:
+                    share.start()
+                for share in shares:
+                    share.join()
+                if errors:
+                    raise errors[0]
             except BaseException:
+                deque(waiting, maxlen=0)  # nothing is left to draw
                 self._state.stop_all()
                 raise
+        return results
 
     def close(self):
         """End all processes. The pool can be used again; it then starts new ones."""
         with self._lock:
             self._state.stop_all()
 
-    # ---------------------------------------------------------------- the loop
+    def _serve(self, worker, waiting, results, errors):
+        """Judge waiting tasks, one after the other, with one process; a lost task is tried again on a fresh one."""
+        try:
+            for index, task in waiting:
+                for _try in range(TRIES):
+                    worker = self._ready(worker)
+                    worker.task = index
+                    reply = worker.judge(task)
+                    worker.task = None
+                    results[index] = reply or {"limit": f"lost: the checking process {worker.how_it_ended()}, {TRIES} times"}
+                    if not reply or reply.pop("leave", False):
+                        worker = self._drop(worker)
+                    if reply:
+                        break
+        except BaseException as error:
+            errors.append(error)
 
-    def _run(self, tasks):
-        results = [None] * len(tasks)
-        waiting = self._waiting = deque(range(len(tasks)))
-        self._lost, self._failed_starts = {}, 0
-        with selectors.DefaultSelector() as selector:
-            for worker in self._state.workers:
-                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
-            while None in results:
-                self._hand_out(tasks, waiting, selector)
-                busy = [worker.deadline for worker in self._state.workers if not worker.ready or worker.task is not None]
-                nearest = min(busy, default=0.0)
-                for key, _events in selector.select(max(0.0, nearest - time.monotonic())):
-                    self._receive(key.data, results, selector)
-                self._enforce(results, selector)
-        return results
-
-    def _hand_out(self, tasks, waiting, selector):
-        busy = sum(worker.task is not None for worker in self._state.workers)
-        wanted = min(self.size, busy + 1 + (len(waiting) - 1) // 4) if waiting else 0
-        while len(self._state.workers) < wanted:
+    def _ready(self, worker):
+        """This process, or a new one that has started where there is none or it ended while idle."""
+        if worker is not None and worker.process.poll() is None:
+            return worker
+        if worker is not None:
+            self._drop(worker)
+        for _start in range(STARTS):
             worker = self._start()
             self._state.workers.append(worker)
-            selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
-        for worker in self._state.workers:
-            if waiting and worker.ready and worker.task is None:
-                worker.task = waiting.popleft()
-                worker.deadline = time.monotonic() + self.timeout_s
-                worker.latest = time.monotonic() + PATIENCE * self.timeout_s
-                worker.used_before = _stat(worker.process.pid)[1]
-                try:
-                    worker.process.stdin.write(json.dumps(tasks[worker.task]).encode() + b"\n")
-                    worker.process.stdin.flush()
-                except OSError:
-                    waiting.appendleft(worker.task)  # it ended while idle: nothing was lost, `_enforce` removes it
-                    worker.task, worker.deadline = None, 0.0
+            line = worker.read(time.monotonic() + STARTUP_S)
+            if line:
+                return worker
+            how = "is too slow" if line is None else worker.how_it_ended()
+            self._drop(worker)
+        raise RuntimeError(
+            "the guarded processes that check mathematics do not start: "
+            f"is math-verify installed in this environment, and memory_mb at least 512? (the last one {how})"
+        )
 
     def _start(self):
-        environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="0")
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        program = Path(__file__).with_name("worker_main.py")
-        process = subprocess.Popen(
-            [sys.executable, str(program), str(self.timeout_s), str(self.memory_mb)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        return _Worker(process, time.monotonic() + STARTUP_S)
+        return _Worker(self.timeout_s, self.memory_mb)
 
-    def _drop(self, worker, selector):
-        selector.unregister(worker.process.stdout)
+    def _drop(self, worker):
         worker.stop()
         self._state.workers.remove(worker)
-
-    def _receive(self, worker, results, selector):
-        chunk = os.read(worker.process.stdout.fileno(), 65_536)
-        worker.buffer += chunk
-        if not chunk:
-            self._ended(worker, results, selector)
-        elif worker.buffer.endswith(b"\n"):
-            reply, worker.buffer = json.loads(worker.buffer), b""
-            if reply.get("ready"):
-                worker.ready, self._failed_starts = True, 0
-                return
-            results[worker.task], worker.task = reply, None
-            if reply.get("leave"):
-                self._drop(worker, selector)
-
-    def _ended(self, worker, results, selector):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.process.wait(timeout=1.0)  # its own end, not the one that `_drop` makes
-        self._drop(worker, selector)
-        if not worker.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= STARTS:
-                raise RuntimeError(
-                    "the guarded processes that check mathematics do not start: "
-                    f"is math-verify installed in this environment, and memory_mb at least 512? ({worker.how_it_ended()})"
-                )
-        elif worker.task is not None:
-            self._lost[worker.task] = self._lost.get(worker.task, 0) + 1
-            if self._lost[worker.task] < TRIES:
-                self._waiting.appendleft(worker.task)
-            else:
-                results[worker.task] = {"limit": f"lost: the checking process {worker.how_it_ended()}, {TRIES} times"}
-
-    def _enforce(self, results, selector):
-        now = time.monotonic()
-        for worker in list(self._state.workers):
-            if worker.deadline > now or (worker.ready and worker.task is None and worker.deadline > 0.0):
-                continue
-            if worker.ready and worker.task is not None and (owed := worker.owed(self.timeout_s)) > 0.02:
-                if _stat(worker.process.pid)[0] in ("T", "t"):  # stopped by a signal: it will never get what it is owed
-                    worker.process.kill()
-                    continue  # reading its end tries the task again
-                worker.deadline = min(now + max(owed, 0.05), worker.latest)
-                continue
-            self._drop(worker, selector)
-            if not worker.ready:
-                raise RuntimeError(f"a guarded process did not start within {STARTUP_S:.0f} s")
-            if worker.task is not None:
-                results[worker.task] = {"limit": f"took longer than {self.timeout_s:g} s"}
