@@ -41,7 +41,7 @@ def test_a_power_is_no_unit(verifier):
     ]  # fmt: skip
     refused = [
         ("2^3", "2"), ("5", "5^2"), ("3", "3^{-1}"), ("2^3", "6"), ("2", "2 ^ 2"), ("7", "7^{0}"), ("5", "5^{2}\\text{ cm}"),
-        ("5", "5(^2)"), ("1.5", "1.5^2"), ("\\frac{1}{2}", "\\frac{1}{2}^2"), ("5\\text{ cm}^2", "5\\text{ cm}^3"),
+        ("5", "5(^2)"), ("1.5", "1.5^2"), ("500", "510^2"), ("\\frac{1}{2}", "\\frac{1}{2}^2"), ("5\\text{ cm}^2", "5\\text{ cm}^3"),
         ("5\\text{ cm}^2", "5\\text{ cm}"),
     ]  # fmt: skip
     expect(verifier, boxed(accepted), boxed(refused))
@@ -159,7 +159,7 @@ def test_plain_notation_is_read(verifier):
         ("[-2,5]", "-2 \\le x \\le 5"), ("[-2,5)", "5 > x \\geq -2"), ("[-2,5]", "\\{x \\in \\mathbb{R} : -2 \\leq x \\leq 5\\}"), ("x \\le 3", "(-\\infty, 3]"),
         ("10", "\\binom52"), ("10", "C(5,2)"), ("10", "\\binom{5}{2}"), ("\\binom{5}{3}", "\\binom{5}{2}"), ("5", "5,"), ("1,2", "1,2,"), ("10", "\\dbinom{5}{2}"),
         ("\\log_2 3", "\\log_2 3"), ("\\log_2 3", "\\frac{\\log 3}{\\log 2}"), ("15552", "2^6 3^5"), ("2^6 3^5", "2^6 \\cdot 3^5"), ("1 000", "1000"), ("3", "\\log_2 8"),
-        ("1000000", "1 000 000"), ("x>3", "x \\in (3,\\infty)"), ("10", "{}_5C_2"), ("x<-1 \\text{ or } x>4", "(-\\infty,-1)\\cup(4,\\infty)"),
+        ("1000000", "1 000 000"), ("x>3", "x \\in (3,\\infty)"), ("10", "{}_5C_2"), ("2\\lambda", "2λ"), ("260100", "510^2"), ("x<-1 \\text{ or } x>4", "(-\\infty,-1)\\cup(4,\\infty)"),
     ]  # fmt: skip
     refused = [
         ("1/3", "0.\\overline{31}"), ("0.3", "0.\\overline{3}"), ("3/10", "0.(3)"), ("\\sin 60", "\\sin 60^\\circ"), ("60", "\\sin 60^\\circ"), ("\\frac{1}{2}", "\\sin 60^\\circ"),
@@ -216,9 +216,10 @@ def test_what_stands_at_a_box_is_read_with_it(verifier):
             "$x \\le \\boxed{5}$", "$\\boxed{5} < x$", "$2\\boxed{5}$", "2\\boxed{5}", "1\\boxed{5}", "\\boxed{5}00", "\\boxed{5}.5", "$x = 2 \\cdot \\boxed{5}$", "$1/\\boxed{5}$",
             "3 + \\boxed{5}", "\\boxed{5} + 3", "$\\boxed{5} \\times 10^3$", "\\boxed{5}^2", "$\\boxed{5}!$", "\\boxed{5} squared", "$\\boxed{5}\\pi$", "$$\\boxed{5}\\sqrt{2}$$",
             "\\sqrt{\\boxed{5}}", "\\frac{1}{\\boxed{5}}", "$\\frac{\\boxed{5}}{2}$", "\\boxed{5} or 6", "$\\boxed{5}$, or 6.", "\\boxed{5}. Or 6.", "\\boxed{5} or more", "$\\boxed{5} \\text{ or more}$",
+            "$x = -\\,\\boxed{5}$", "$2\\,\\boxed{5}$", "$-\\left(\\boxed{5}\\right)$", "$\\boxed{5}\\,\\pi$", "$\\boxed{5}\\;\\text{million}$", "$\\boxed{5}\\quad\\text{million}$",
             "Is it \\boxed{5}?", "It is \\boxed{5}? No, it is 6.", "\\boxed{5} Wait, I made a mistake. The answer is 6.", "\\boxed{5}. Hmm, it should be 6.",
         )
-    ] + [("A", "\\boxed{A} or B"), ("A", "$\\boxed{A}$. Or maybe (B)."), ("5", "\\boxed{6}+\\boxed{5}")]  # fmt: skip
+    ] + [("A", "\\boxed{A} or B"), ("A", "$\\boxed{A}$. Or maybe (B)."), ("5", "\\boxed{6}+\\boxed{5}"), ("25", "$2\\boxed{5}$"), ("500", "\\boxed{5}00")]  # fmt: skip
     accepted = [
         ("5", text) for text in (
             "$x = 3+2 = \\boxed{5}$", "Total: $2 + 3 = \\boxed{5}$ dollars", "\\boxed{5} apples", "so $x \\Rightarrow \\boxed{5}$", "the answer is - \\boxed{5}", "- \\boxed{5}",
@@ -227,7 +228,7 @@ def test_what_stands_at_a_box_is_read_with_it(verifier):
             "> \\boxed{5}", "+ \\boxed{5}", "* \\boxed{5}", "Step 3: $\\boxed{5}$", "$$\n\\boxed{5}\n$$", "\\begin{align} x &= \\boxed{5} \\end{align}", "$\\left(\\boxed{5}\\right)$", "{\\boxed{5}}",
         )
     ] + [
-        ("x>5", "$x > \\boxed{5}$"), ("(-\\infty,5)", "$x < \\boxed{5}$"), ("-5", "-\\boxed{5}"), ("0.05", "\\boxed{5} percent"), ("0.05", "\\boxed{5}\\%"), ("5000000", "\\boxed{5} million"),
+        ("x>5", "$x > \\boxed{5}$"), ("(-\\infty,5)", "$x < \\boxed{5}$"), ("-5", "-\\boxed{5}"), ("-5", "$-\\,\\boxed{5}$"), ("0.05", "\\boxed{5} percent"), ("0.05", "\\boxed{5}\\%"), ("5000000", "\\boxed{5} million"),
         ("25", "\\boxed{5}^2"), ("1/5", "\\frac{1}{\\boxed{5}}"), ("\\sqrt{5}", "$\\sqrt{\\boxed{5}}$"), ("1/2", "\\boxed{\\frac12} or 0.5"), ("90^\\circ", "$\\boxed{90}^\\circ$"), ("6", "It is \\boxed{5}? No, it is 6."),
     ]  # fmt: skip
     expect(verifier, accepted, refused)

@@ -23,13 +23,13 @@ _CONSTANT = r"\\(?:pi|sqrt|frac|alpha|beta|gamma|theta|lambda|phi|omega)(?![a-z]
 # Where the formula that holds a box begins and ends. In prose every word is such a place.
 _CUT = (
     r"\\f?boxed(?:\s*\{(?:[^{}]|\{[^{}]*\})*\})?|=|[:,;&\n$]|\.(?!\d)|\\\\|\\[()\[\]]"
-    r"|\\(?:approx|equiv|sim|cong|to|in|implies|iff|therefore|because|q?quad|bmod|pmod|mod|[A-Za-z]*[Rr]ightarrow)(?![a-z])"
+    r"|\\(?:approx|equiv|sim|cong|to|in|implies|iff|therefore|because|bmod|pmod|mod|[A-Za-z]*[Rr]ightarrow)(?![a-z])"
     r"|\\(?:begin|end|text[a-z]*|mbox|mathrm|hspace|color)\s*\{[^{}]*\}(?:\{[^{}]*\})?"
 )
 _FORMULA_CUT, _PROSE_CUT = re.compile(_CUT), re.compile(rf"{_CUT}|(?<![\\a-zA-Z])[A-Za-z]{{2,}}|[!?]")
 _STYLE = re.compile(
-    r"\\(?:left|right|displaystyle|large|Large|huge|bf|[,;!:> ])(?![a-z])|(?<!\\)[\s~]"
-    r"|\\(?:textbf|mathbf|underline|boldsymbol|text)\s*(?=\{)"
+    r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|large|Large|huge|bf|q?quad|[,;!:> ])(?![a-z])|(?<!\\)[ \t~]"
+    r"|\\(?:textbf|mathbf|underline|boldsymbol)\s*(?=\{)"
 )
 _OPENS_DELIMITER = re.compile(r"(?:\$\$?|\\[(\[])\s*$")
 # How a text before a box ends that belongs to it, and how one behind it begins; in a formula and in prose.
@@ -50,7 +50,7 @@ FACTOR = re.compile(
     r"|or (?:more|less|so|fewer|greater|higher|lower|above|over))\b",
     re.IGNORECASE,
 )
-_UNIT_BEHIND = re.compile(r"\s*(?:\\(?:text|mathrm|mbox|textbf|textrm)\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?\s*)+")
+_UNIT_BEHIND = re.compile(r"\s*(?:\\(?:text|mathrm|mbox|textbf|textrm)\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?\s*)+(?!\s*\\f?boxed)")
 _CHANGES = re.compile(r"\{\s*(?:or|and|to|plus|minus|times|half|squared|cubed|factorial)\b")
 _SECOND_VALUE = re.compile(
     r"[\s$]*(?:\\[)\]])?[,.;?!]?\s*(?:or|no|nope)\b[\s,]*"
@@ -63,15 +63,16 @@ _SECOND_VALUE = re.compile(
 def with_surroundings(text: str, start: int, end: int, value: str) -> str:
     """What a box (or a formula in a sentence) at `text[start:end]` says, together with what stands at it."""
     formula, value = _in_formula(text, start), value.strip()
-    before, after = text[max(0, start - _NEAR) : start], text[end : end + _NEAR]
+    before, after = (_STYLE.sub(" ", part) for part in (text[max(0, start - _NEAR) : start], text[end : end + _NEAR]))
     prefix = _before(before, formula)
     suffix = _behind(after, formula, missing=prefix.count("{") - prefix.count("}"))
     if _SIGN_WORD.search(_OPENS_DELIMITER.sub("", before)):
         prefix = "-" + prefix
     prefix += " " if re.search(r"\\[a-z]+$", prefix) else ""
     if prefix or suffix:
-        plain = re.fullmatch(r"[\w.,/]+|\\frac\{\d+\}\{\d+\}", value)
-        value = f"{prefix}{value if plain else f'({value})'}{suffix}"
+        touched = re.search(r"\d$", prefix) or re.match(r"\.?\d", suffix)  # 2\boxed{5} is not 25
+        is_plain = re.fullmatch(r"[\w.,/]+|\\frac\{\d+\}\{\d+\}", value) and not touched
+        value = f"{prefix}{value}{suffix}" if is_plain else f"{prefix}({value}){suffix}"
     return with_second_value(text, end, value)
 
 
@@ -102,23 +103,24 @@ def _before(before, formula):
         before, formula = _OPENS_DELIMITER.sub("", before), False
         if not _ENDS_OPEN_IN_PROSE.search(before):
             return ""
-    cuts = list((_FORMULA_CUT if formula else _PROSE_CUT).finditer(before))
-    if cuts and "boxed" in cuts[-1].group():
+    *_others, cut = (None, *(_FORMULA_CUT if formula else _PROSE_CUT).finditer(before))
+    if cut and "boxed" in cut.group():
         return ""  # between two boxes: they are joined or apart
-    part = _STYLE.sub(" ", before[cuts[-1].end() if cuts else 0 :])
-
-    def unless_it_groups(brace):  # a brace that no command, power or index opens only groups
-        return brace.group() if re.search(r"[}\]^_]$|\\[a-z]+$", part[: brace.start()].rstrip()) else " "
-
-    part = re.sub(r"\s*(?<!\\)\{\s*(?=[^{}]*$)", unless_it_groups, part).strip()
+    part = before[cut.end() if cut else 0 :].strip()
+    part = re.sub(r"(?<=[-+*/\d])\s*\($", "", part)  # -(\boxed{5}): the bracket only groups
     return part if part.count("{") > part.count("}") or not formula or _ENDS_OPEN.search(part) else ""
 
 
 def _behind(after, formula, missing):
     """What stands behind a box and changes its value; `missing` braces of the part before it end there in any case."""
-    rest = _up_to_unopened_brace(after, missing)
+    rest, depth = after, missing
+    for brace in BRACE.finditer(after):
+        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
+        if depth < 0:
+            rest = after[: brace.start()]
+            break
     cut = (_FORMULA_CUT if formula else _PROSE_CUT).search(rest)
-    rest = "" if cut and "boxed" in cut.group() else rest[: cut.start() if cut else None]
+    rest = rest[: cut.start() if cut else None]
     if missing > 0 or (_GOES_ON if formula else _GOES_ON_IN_PROSE).match(rest):
         return rest.rstrip()
     unit = _UNIT_BEHIND.match(after)
@@ -126,12 +128,3 @@ def _behind(after, formula, missing):
         return unit.group().rstrip()
     word = FACTOR.match(re.sub(r"^(?:[\s$]|\\[)\]]|\*\*)+", " ", after))
     return word.group() if word else ""
-
-
-def _up_to_unopened_brace(after, missing):
-    depth = missing
-    for brace in BRACE.finditer(after):
-        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
-        if depth < 0:
-            return after[: brace.start()]
-    return after
