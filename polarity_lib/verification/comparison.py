@@ -115,14 +115,11 @@ def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
         if gold.brackets != answer.brackets or len(gold.items) != len(answer.items):
             return False
         return _all(equal(g, a, formula_equal) for g, a in zip(gold.items, answer.items))
-    if kinds == {Several} and gold.kind == answer.kind:
-        matched = _without_order(gold.items, answer.items, formula_equal)
-        # The same union may be cut in other pieces: only a match of the pieces decides here.
-        return matched if gold.kind == "list" or matched else _ask(gold, answer, formula_equal)
-    unions = [node for node in (gold, answer) if isinstance(node, Several) and node.kind == "union"]
-    if Formula not in kinds and not unions:
+    if kinds == {Several}:
+        return _without_order(gold.items, answer.items, formula_equal)
+    if Formula not in kinds:
         return False  # of two kinds
-    if kinds == {Several, Formula} and not _may_be_a_list(gold if isinstance(gold, Formula) else answer):
+    if Several in kinds and not _may_be_a_list(gold if isinstance(gold, Formula) else answer):
         return False
     units = [getattr(node, "unit", "") for node in (gold, answer)]
     return False if all(units) and units[0] != units[1] else _ask(gold, answer, formula_equal)

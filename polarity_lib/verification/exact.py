@@ -61,11 +61,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """Values without order: a list, a set, a union of intervals (`kind`)."""
+    """Values without order: a list or a set."""
 
     items: tuple
     text: str
-    kind: str = "list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,8 +320,7 @@ def _read_structure(text, depth):
     if len(pieces) > 1 and all(re.search(r"[<>]|\\[lg]e", piece) for piece in pieces):
         nodes = _read_all(pieces, depth)  # x < -1 or x > 4 as the union of two intervals named x
         if all(isinstance(node, Named) and isinstance(node.value, Ordered) and node.name == nodes[0].name for node in nodes):
-            union = Several(tuple(node.value for node in nodes), "\\cup ".join(node.value.text for node in nodes), "union")
-            return Named(nodes[0].name, union, text)
+            return Named(nodes[0].name, Formula("\\cup ".join(node.value.text for node in nodes)), text)
     text = re.sub(r",(?:\s*,)+", ",", _SEPARATORS.sub(",", text)).strip(" ,")
     parts = _split_top(text)
     if len(parts) > 1:
@@ -330,9 +328,8 @@ def _read_structure(text, depth):
     matrix = _MATRIX.fullmatch(text)
     if matrix:
         return _read_matrix(matrix, text, depth)
-    parts = _split_top(text, "\\cup")
-    if len(parts) > 1:
-        return Several(_read_all(parts, depth), text, "union")
+    if len(_split_top(text, "\\cup")) > 1:
+        return Formula(text)
     return _read_enclosed(text, depth) or _read_relation(text, depth) or _plus_minus(text, depth)
 
 
@@ -342,7 +339,7 @@ def _several(parts, text, depth):
         return Formula(text)
     items = []
     for item in _read_all(parts, depth):
-        items.extend(item.items if isinstance(item, Several) and item.kind == "list" else [item])
+        items.extend(item.items if isinstance(item, Several) else [item])
     return Several(tuple(items), text)
 
 
@@ -372,9 +369,10 @@ def _read_enclosed(text, depth):
     parts, brackets = _split_top(inner), opening + closing
     if opening == "\\{":
         built = _BUILT.fullmatch(inner)
-        condition = _read(built[2].strip(), depth + 1) if built else None  # {x | x > 3} is what its condition says of x
-        if isinstance(condition, Named) and condition.name == built[1] and isinstance(condition.value, Ordered | Several):
-            return condition.value
+        says = _read(built[2].strip(), depth + 1) if built else None  # {x | x > 3} is what its condition says of x
+        if isinstance(says, Named) and says.name == built[1]:
+            if isinstance(says.value, Ordered) or "\\cup" in says.value.text:
+                return says.value
         return _several(parts, text, depth) if len(parts) > 1 and not re.search(r"\||\\mid|\.\.\.", inner) else Formula(text)
     if len(parts) == 1:
         return _read(inner, depth + 1) if brackets in ("()", "{}") else Formula(text)
