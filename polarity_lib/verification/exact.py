@@ -191,7 +191,7 @@ def read_number(text: str) -> Number | None:
 # ------------------------------------------------------------------ words and letters
 
 _UPRIGHT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_CHOICE = re.compile(r"(?:\(*\s*([A-J])\s*\)*\s*[.:]?|\(([a-j])\)|(?i:option|choice|answer)\s*:?\s*\(?([A-Ja-j])\)?)\s*")
+_CHOICE = re.compile(r"(?:[(\[]*\s*([A-J])\s*[)\]]*\s*[.:]?|\(([a-j])\)|(?i:option|choice|answer)\s*:?\s*\(?([A-Ja-j])\)?)\s*")
 _LABELLED = re.compile(
     r"(?:\\text\s*\{\s*(?:\(([A-J])\)[.:]?|([A-J])[.:)])\s*\}|\(([A-J])\)|([A-J])[).:])\s*[:.]?\s*(\S.*)", re.DOTALL
 )
@@ -199,7 +199,7 @@ _SEPARATED_CHOICES = re.compile(r"\(?[A-J]\)?(?:\W*(?:,|;|\band\b|\bor\b)\W*\(?[
 # Behind a choice, what names another one or takes it back: then nothing has been chosen.
 _UNCHOSEN = re.compile(
     r"^\W*(?i:\\text\s*\{\s*)?(?i:and|or|not|nor|but|to)\b|^\s*[,/&|?]|\([A-J]\)|(?<![A-Za-z\\])[A-J][).:](?!\d)"
-    r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$|\\text\s*\{\W*[A-J]\W*\}|^(?:\\text)?\W*[A-J]\W*$"
+    r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$|(?:\b(?i:or|maybe)\b|,)[\s}]*[A-J] [-+\d\\]|\\text\s*\{\W*[A-J]\W*\}|^(?:\\text)?\W*[A-J]\W*$"
     r"|\b(?i:is)\W+(?i:wrong|incorrect|false|not)\b|n't\b"
 )
 _BASED = re.compile(  # 52_8, 52_{\text{eight}}, 52 (base 8)
@@ -215,7 +215,7 @@ _NUMBER_WORDS = (
 
 def words_key(text: str) -> str:
     """What remains of a text answer when case, articles, punctuation and blanks are dropped."""
-    text = re.sub(r"\\text\s*", " ", text.lower())
+    text = re.sub(r"^there (?:is|are) (?=no )|(?<=solution)s$", "", re.sub(r"[{}\\.]|\\text\s*", " ", text.lower()).strip())
     text = re.sub(r"\b(?:the|a|an)\b(?=\s*\w)", " ", text) if len(text) > 3 else text
     return "".join(ch for ch in text if ch.isalnum() or ch in "+-/:=<>?")
 
@@ -225,14 +225,16 @@ def _read_choice(text, plain):
     match = _CHOICE.fullmatch(plain)
     if match:
         return Choice(next(filter(None, match.groups())).upper(), text)
-    match = _LABELLED.match(text)
+    match = _LABELLED.match(text) or _LABELLED.match(plain)
     if not match or _UNCHOSEN.search(match[5]):
         return None
     return Choice(next(filter(None, match.groups())), text, read(match[5]))
 
 
 def labelled_choice(text: str) -> Choice | None:
-    """`\\text{E} anything` as a choice: how a choice with its content is also set. Only where a choice is asked for."""
+    """`\\text{E} anything` or `e` as a choice: how a choice is also set. Only where a choice is asked for."""
+    if re.fullmatch("[a-j]", text):
+        return Choice(text.upper(), text)
     match = re.match(r"^\\text\s*\{\s*([A-J])\s*\}\s*((?![*+/^=<>_!]|-\s)\S.*)$", text, re.DOTALL)
     return Choice(match[1], text) if match and not _UNCHOSEN.search(match[2]) else None
 
@@ -269,7 +271,9 @@ def _read_words(text, depth):
 
 # ------------------------------------------------------------------ structure
 
-_SEPARATORS = re.compile(r"\\text\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])|;")
+_SEPARATORS = re.compile(
+    r"\\text\s*\{\s*(?:,?\s*(?:and|or|\\?&)\s*,?|,)\s*\}|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])|;|\\&|\\lor(?![a-z])"
+)
 _OR = re.compile(r"\\text\s*\{\s*,?\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])")
 _MATRIX = re.compile(r"\\begin\s*\{([pbvBV]?matrix|array)\}\s*(?:\{[clr|\s]*\})?(.*)\\end\s*\{\1\}", re.DOTALL)
 _BUILT = re.compile(r"([a-zA-Z])(?:\s*\\in\s*(?:\\mathbb\s*\{?\s*R\s*\}?|R))?\s*(?:\||\\mid|:|\\vert)\s*(.*)", re.DOTALL)
@@ -388,7 +392,7 @@ _FUNCTION = r"(?:\s*(?:\^\s*\{?-1\}?)?\s*\([^()=]{1,20}\))?"
 _NAME = re.compile(
     rf"(?P<name>\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*\)"  # (x, y)
     # x, AB, \angle ABC, S_{10}, f(x)
-    rf"|(?:\\(?:angle|triangle|overline|text|vec|hat|bar)\s*)?\{{?[A-Za-z]{{1,4}}'?\}}?{_SUBSCRIPT}{_FUNCTION}"
+    rf"|\|[A-Z]\||(?:m\s*(?=\\angle))?(?:\\(?:angle|triangle|overline|text|vec|hat|bar)\s*)?\{{?[A-Za-z]{{1,4}}'?\}}?{_SUBSCRIPT}{_FUNCTION}"
     rf"|\\[a-zA-Z]+{_SUBSCRIPT}{_FUNCTION}"  # \theta_1, \Phi(s)
     rf"|[a-zA-Z](?:\s*[+]\s*[a-zA-Z])+"  # m + n + p
     rf"|[A-Za-z][A-Za-z ]{{2,30}})"  # area of the square

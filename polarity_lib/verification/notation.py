@@ -31,6 +31,9 @@ _COMMANDS = {
     for line in r"""
     ~ left right displaystyle textstyle limits nolimits quad qquad hfill
     ~ big bigl bigr Big Bigl Bigr bigg biggl biggr Bigg Biggl Biggr
+    ~ large Large LARGE huge small normalsize checkmark underline
+    : colon
+    \mathbb{R} R
     ( langle lparen
     ) rangle rparen
     [ lbrack
@@ -54,7 +57,9 @@ _COMMAND = re.compile(r"\\(?:\\|([a-zA-Z]+)|[,;!:>\s])")  # a double backslash e
 _REPLACED = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"(?<=\d),\s*\\!\s*(?=\d{3}(?!\d))", ","),  # thousands: 10,\!080 and 10\,080
     (r"(?<=\d)(?:\\[,;! ]|~|\u2009|\u202f)+(?=\d{3}(?!\d))", ""),
+    (r"\\text\s*\{\s*\\\$\s*\}", r"\\$"),
     (r"(\\\$)|\$|\\[()\[\]]", lambda m: m[1] or " "),
+    (r"\\(?:left|right)\s*\.|\\(?:text)?color\s*\{[a-z]*\}", " "),
     (r"\\(?:mbox|text(?:rm|bf|it|sf|normal)|math(?:rm|bf|it|sf)|bf|rm|emph|bold|boldsymbol|operatorname)\s*(?=\{)", r"\\text"),
     (r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?", r" \\text{degrees} "),
     (_COMMAND.pattern, lambda m: m[0] if m[0] == "\\\\" else _COMMANDS.get(m[1], m[0]) if m[1] else " "),
@@ -67,7 +72,17 @@ _REPLACED = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"(\\(?:frac|binom)\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
     (r"\\exp\s*\{", "e^{"),
     (r"\*\*", "^"),
-    (r"(\\text\s*\{[^{}]*\})|(?<![a-zA-Z\\])pi(?![a-zA-Z])", lambda m: m[1] or "\\pi "),
+    (r"\\text\s*\{\s*[Ii]nfinity\s*\}", r"\\infty "),
+    (r"(\\text\s*\{[^{}]*\})|(?<![a-zA-Z\\])(?:(pi)|[Ii]nfinity|inf|oo)(?![a-zA-Z])",
+     lambda m: m[1] or ("\\pi " if m[2] else "\\infty ")),
+    (r"(?<![a-zA-Z\\])(exp|sqrt|ln|log|sin|cos|tan)(?=\s*\()", r"\\\1"),
+    (r"(?<![a-zA-Z\\])sqrt\s*([0-9]+)", r"\\sqrt{\1}"),
+    (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+    (r"\\mathbb\s*R(?![a-zA-Z])|^\\text\s*\{all real numbers\}$|^all real numbers$", r"\\mathbb{R}"),
+    (r"^(\\text\s*\{(?:euros|pounds)\})\s*([0-9.,]*[0-9])$", r"\2\1"),
+    (r"^(?:\\text\s*\{\s*)?Rs\.?\s*\}?\s*([0-9.,]*[0-9])$", r"\1\\text{rupees}"),
+    (r"(?<=[0-9])\s*\\Omega(?![a-zA-Z])", r"\\text{ohm}"),
+    (r"^\\text\s*\{\s*(?:[Tt]he )?(?:final )?[Aa]nswer\s*(?:is|:)\s*:?\s*\}", ""),
     (r"(?<![a-zA-Z\\])C\(\s*([0-9]{1,4})\s*,\s*([0-9]{1,4})\s*\)", r"\\binom{\1}{\2}"),
     (r"(?<![a-zA-Z0-9}])(?:\{\})?[_^]\{?([0-9]{1,4})\}?\s*C_\{?([0-9]{1,4})\}?", r"\\binom{\1}{\2}"),
     (r"\\\{\s*\\\}|\\text\s*\{\s*(?:the )?empty set\s*\}|^(?:the )?empty set$", r"\\emptyset "),

@@ -33,7 +33,9 @@ _UNITS = {spelling: group.split()[0] for group in _SPELLINGS.split("|") for spel
 _LETTERS = frozenset("mgslLhtTNJKWVACF")
 # Words that say nothing about the value; those of the second list only beside a unit: `5 a` may be a product.
 _ALONE = frozenset("total exactly long wide tall high old each different distinct".split())
-_FILLERS = _ALONE | frozenset("of the in per a an every and".split())
+_FILLERS = _ALONE | frozenset(
+    "of the in per a an every and possible real positive negative integer complex prime even odd whole more left".split()
+)
 # Plural in form, yet no counted thing: they change the value, or take it back.
 _NO_THING = frozenset(
     """
@@ -43,10 +45,14 @@ _NO_THING = frozenset(
     sixes sevens eights nines zeros pis cos sins plusminus as us its yes modulus radius class across towards sometimes
     others else mistakes errors multiples powers versus approximates equals exceeds radicals roots logs logarithms
     sines cosines tangents factorials inverses reciprocals doubles triples negatives minuses infinities grosses lots
-    opposites exponents conjugates derivatives integrals complements
+    opposites exponents conjugates derivatives integrals complements halfs myriads grands elevens twelves
     """.split()
 )
-_ORDINALS = re.compile(r"(?:teenths|tieths|elevenths|twelfths|nths|dredths|sandths|lionths)$")
+# Plurals of numerals: 5 twentieths, 5 twenties, 5 decillions.
+_NUMERALS = re.compile(
+    r"(?:teenths|tieths|elevenths|twelfths|nths|dredths|sandths|lionths|illions|illiards"
+    r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ties|(?:thir|four|fif|six|seven|eigh|nine)teens)$"
+)
 
 # Words inside \text are told by a mark in front, for there a single letter may be a unit and a power needs no sign.
 _TOKEN = re.compile(r"\s*(?:(?P<word>_?[A-Za-z]+)\.?|\^\s*\{?\s*(?P<power>-?[0-9])\s*\}?|(?P<mark>[/\-(),\u00b7]|\\cdot))")
@@ -57,7 +63,7 @@ def _tokens(text):
     """Words, powers ("^2") and marks; None where something else is there."""
 
     def opened(match):
-        return " " + re.sub(r"(?<![a-zA-Z])(?=[a-zA-Z])", "_", re.sub(r"(?<![\^\-])(?=[0-9])", "^", match[1])) + " "
+        return " " + re.sub(r"(?<![a-zA-Z])(?=[a-zA-Z])", "_", re.sub(r"(?<=[a-zA-Z])(?=[0-9])", "^", match[1])) + " "
 
     text = re.sub(r"\\text\s*\{([^{}]*)\}", opened, text).strip()
     at, found = 0, []
@@ -79,7 +85,7 @@ def _unit_of(word, in_text):
         return _UNITS.get(word)
     if word[:-1] in _UNITS:
         return _UNITS[word[:-1]]
-    return word[:-1] if re.search(r"..[^sui]s$", word) and not _ORDINALS.search(word) else None
+    return word[:-1] if re.search(r"..[^sui]s$", word) and not _NUMERALS.search(word) else None
 
 
 @lru_cache(maxsize=4096)
@@ -109,7 +115,7 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
                 return None
             key += ["/"] if word == "per" else []
             standing = standing or word in _ALONE
-        elif (unit := _unit_of(token.lstrip("_"), token[0] == "_")) in ("square", "cubic"):
+        elif (unit := _unit_of(token.lstrip("_"), token[0] == "_" or key[-1:] == ["degree"])) in ("square", "cubic"):
             before, raised = "half", {"square": "2", "cubic": "3"}[unit]  # "square cm" is "cm 2"
         elif unit is not None:
             key += [unit, raised] if raised else [unit]
