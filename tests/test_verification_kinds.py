@@ -275,6 +275,50 @@ def test_short_wrong_texts_by_one_who_knows_the_code(verifier):
     expect(verifier, boxed(accepted), boxed(refused))
 
 
+def test_a_hedge_at_a_box_or_at_the_end_of_a_text_is_no_answer(verifier):
+    refused = [("5", text) for text in (
+        "\\boxed{6} \\mid \\boxed{5}", "\\boxed{6} & \\boxed{5}", "\\boxed{6} \\text{ oder } \\boxed{5}", "\\boxed{6} xor \\boxed{5}", "\\boxed{6} for $x>0$ and \\boxed{5} otherwise", "\\boxed{6} < \\boxed{5}",
+        "\\boxed{6} if even, \\boxed{5} if odd", "Either \\boxed{6}, which is nice, or \\boxed{5}", "\\boxed{6} plus \\boxed{5}", "(a) \\boxed{6} (b) \\boxed{5}", "A: \\boxed{6}\nB: \\boxed{5}", "Option 1: \\boxed{6}\nOption 2: \\boxed{5}",
+        "\\boxed{6} \\hfill \\boxed{5}", "\\boxed{6} or maybe even the value \\boxed{5}", "\\boxed{5} (or 6)", "\\boxed{5}, maybe 6", "\\boxed{5}, 6", "\\boxed{5} and 6", "$\\boxed{5}, 6$", "\\boxed{5} if x>0, otherwise 6", "\\boxed{5} - or 6",
+        "\\boxed{5} or \\textbf{6}", "\\boxed{5} or six", "\\boxed{5}, or it could be 6", "\\boxed{5}, but maybe 6", "\\boxed{5}. Possibly 6.", "\\boxed{5} or $x=6$", "\\boxed{5} or \\sqrt{7}", "\\boxed{5} or $\\frac{1}{2}$", "\\boxed{5}, alternatively 6",
+        "$\\boxed{5} \\lor 6$", "\\boxed{5}. Alternatively, 6.", "\\boxed{5} minus 2", "\\boxed{5} plus 2", "\\boxed{5} times 2", "\\boxed{5} and a half", "The answer is 5? No.", "The answer is about 5?", "The answer is 5. Actually it is 6.", "The answer is 5. Wait, 6.",
+        "Let me think.\nIt is 6 or 5.", "Let me think.\nSo it is between 4 and 5.", "Let me think.\nSo it is maybe 5.", "Let me think.\nIt has to be more than 5.", "Let me think.\nSo it is 6 or $5$.", "Let me think.\nSo it is half of 5.", "Let me think.\nSo it is minus 5.",
+        "Let me think.\nSo it is the root of 5.", "Let me think.\nSo it is wrong to say 5.", "Let me think.\nSo $x = 6$ or $x = 5$.", "Let me think.\nThis is step 5.", "Let me think.\nSo it is 5 or maybe something else.", "Let me think.\nHence $x=5$ is no solution.", "Let me think.\nHence $5$ is wrong.",
+        "Let me think.\nSo it is either $6$ or $5$.", "Let me think.\nSo it is 2 times 5.", "Let me think.\nIf it is even, then it is 5.", "5 times as many", "Question 5", "Step 5", "Problem 5.", "Page 5", "Case 5", "Let x = 5", "Suppose x = 5", "If x = 5", "Assume x=5.", "Try 5", "Guess: 5", "See equation 5",
+        "Let $x = 5$.", "5!", "$5!$", "1\\boxed{5}", "Choice B or C is correct.",
+    )] + [("C", text) for text in ("Choice B or C is correct.", "B or C is the correct answer", "Is C correct?", "C is not correct.", "I choose B, not C")]  # fmt: skip
+    accepted = [("120", "$5!$"), ("120", "5!"), ("7", "Tom has 7 apples, and 2 times 7 is 14, so he has \\boxed{7}"), ("15", "\\boxed{12} and we add 3, so it is \\boxed{15}")] + [("5", text) for text in (
+        "\\boxed{6}, or rather \\boxed{5}", "\\boxed{6} is not right, it must be \\boxed{5}", "\\boxed{2+3} = \\boxed{5}", "\\boxed{6}\n\n\\boxed{5}", "\\boxed{5}, or 5.0.", "First \\boxed{6} so the final one is \\boxed{5}", "Let me think.\nThere are 2 or 3 ways, so it is 5.",
+    )]  # fmt: skip
+    expect(verifier, accepted, refused)
+
+
+def test_short_right_texts_of_base_models_are_read(verifier):
+    accepted = [("5", text) for text in (
+        "**5**", "`5`", "_5_", "It's 5", "It's 5.", "Thus, 5.", "so 5", "So 5.", "x is 5", "x: 5", "x -> 5", "Area: 5 square units", "The answer comes out to 5", "The answer turns out to be 5.", "It has to be 5", "equal to 5", "five", "the answer would be 5", "Let me think: 2 + 3 = 5",
+    )] + [("C", text) for text in (
+        "**C**", "c", "[C]", "Choice C is correct.", "The correct option is (C).", "C is correct", "C is the correct answer.", "Therefore, the correct choice is C.", "I choose C", "Thus, C.", "**C. 12**", "\\boxed{\\text{(C) 12}}", "the answer is c.",
+    )] + boxed([
+        ("\\frac{1}{2}", "\\left.\\frac12\\right."), ("\\frac{\\sqrt{3}}{2}", "sqrt3/2"), ("\\frac{\\sqrt{3}}{2}", "sqrt(3)/2"), ("e^{2x}", "exp(2x)"), ("(-\\infty, 3]", "(-oo,3]"), ("\\infty", "infinity"), ("\\infty", "\\text{Infinity}"), ("1,2", "x=1 \\lor x=2"),
+        ("1,2", "1\\text{, }2"), ("1,2", "1 \\& 2"), ("(1,2)", "x=1, y=2"), ("(1,2)", "y=2 \\text{ and } x=1"), ("10", "10\\Omega"), ("10", "£10"), ("10", "\\text{Rs. }10"), ("10", "\\text{\\$}10"), ("10", "10^{\\circ}C"), ("10", "\\underline{10}"), ("10", "\\textcolor{red}{10}"),
+        ("10", "{\\color{blue}10}"), ("10", "\\large 10"), ("10", "10\\checkmark"), ("10", "|S| = 10"), ("10", "m\\angle A=10"), ("10", "\\text{The answer is }10"), ("10", "10\\text{ possible values}"), ("10", "10\\text{ distinct real solutions}"), ("10", "10\\text{ apples left}"),
+        ("10", "2(5)"), ("10", "(2)(5)"), ("\\text{no solution}", "no solutions"), ("\\text{no solution}", "\\text{There is no solution}"), ("\\mathbb{R}", "\\text{all real numbers}"), ("\\mathbb{R}", "\\R"), ("2\\pi", "\\pi(2)"), ("3:2", "3\\colon2"), ("5", "m+n=5"),
+    ])  # fmt: skip
+    refused = boxed([
+        ("5", "5\\text{ feet 6 inches}"), ("5", "5\\text{ point 6}"), ("5", "5\\text{ times 6}"), ("5", "5\\text{ halfs}"), ("5", "5\\text{ elevens}"), ("5", "5\\text{ twenties}"), ("5", "5\\text{ myriads}"), ("5", "5\\text{ decillions}"), ("5", "5\\text{ apples and 6}"),
+        ("5", "5\\text{ possible}"), ("5", "5\\text{ positive}"), ("5", "5+10^{-99}"), ("5", "5-10^{-9999}"), ("x+1", "x+1+10^{-99}"), ("7", "2(5)"), ("7", "(2)(5)"), ("7", "2{5}"), ("7", "{2}(5)"), ("7", "2[5]"), ("7", "2\\{5\\}"), ("(1,2)", "x=2, y=1"), ("(1,2)", "x=1, x=2"), ("(1,2]", "x=1, y=2"),
+        ("x+y=5", "5"), ("5", "5\\color{white}{6}"), ("5", "\\color{red}{5}6"), ("5", "5\\underline{6}"), ("A", "(A) 12, B 13"), ("A", "(A) 12 \\text{ or } B 13"), ("C", "\\text{(C) or (D)}"), ("\\infty", "-infinity"), ("\\text{no solution}", "\\text{one solution}"), ("£10", "10\\text{ dollars}"),
+        ("B", "c"), ("5", "c"),
+    ])  # fmt: skip
+    expect(verifier, accepted, refused)
+
+
+def test_a_text_without_a_full_stop_has_come_to_its_end_where_that_is_known(verifier):
+    response = "There are 2 apples and 3 pears.\n2 + 3 = 5"
+    found = [verifier.verify(["5"], [response], truncated=truncated)[0].label for truncated in ([False], None, [True])]
+    assert found == ["correct", "no_answer", "truncated"]
+
+
 CONVENTION = re.compile(r"^\| .*\| `(.+)` \| `(.+)` \| (\w+) \|$", re.MULTILINE)
 
 

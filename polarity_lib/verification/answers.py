@@ -29,7 +29,7 @@ import re
 from dataclasses import dataclass
 
 from .notation import without_unseen
-from .prose import NOT, concluding_value, corrected_value, one_line, stated_value, without_delimiters
+from .prose import NOT, chosen_letter, concluding_value, corrected_value, one_line, stated_value, without_delimiters
 from .surroundings import BRACE, with_surroundings
 
 MAX_CHARACTERS = 100_000  # of the end of a response that is looked at; recorded responses stay below a third of this
@@ -88,15 +88,21 @@ _BOX = re.compile(
 )
 _EMPTY = re.compile(r"\\(?:boxed|fbox|quad|qquad|text)(?![a-z])|(?!\\\{\s*\\\})[\s{}\\$.,;~]")
 _JOINING = "and|or|either|both|maybe|possibly|perhaps|even|else|also|nor|alternatively|versus|vs|as well as|then"
-# Between two boxes of one answer: blanks, delimiters, commas, joining words (also in \text), names with "=".
+# Between two boxes of one answer: blanks, delimiters, commas, joining words (also in \text), names with "=", labels.
 _JOINT = re.compile(
-    rf"(?:[\s~$,;.:&/|+\-]|\d+[.)]|[\\()\[\]{{}}*]|\\(?:quad|qquad|hspace\{{[^{{}}]*\}})(?![a-z])|\\(?:text|mathrm|mbox|textbf)(?=\s*\{{)"
-    rf"|\b(?:{_JOINING})\b|\\(?:lor|land|vee|wedge|cup)(?![a-z])"
+    rf"(?:[\s~$,;.:&/|+\-<>]|\d+[.)]|\(?\b[a-e][.):]|[\\()\[\]{{}}*]|\\(?:quad|qquad|hspace\{{[^{{}}]*\}})(?![a-z])|\\(?:text|mathrm|mbox|textbf)(?=\s*\{{)"
+    rf"|\b(?:{_JOINING}|(?:option|guess|case|answer|value)(?: \d+)?)\b|\\(?:lor|land|vee|wedge|cup|mid|hfill)(?![a-z])"
     rf"|[a-zA-Z](?:_\{{?\w+\}}?)?\s*(?:\([a-z]\)\s*)?=)*",
     re.IGNORECASE,
 )
 _APART = re.compile(r"\n\s*\n")  # a new paragraph, with nothing that joins, begins a new answer
 _JOINS = re.compile(rf"[,;]|\b(?:{_JOINING})\b", re.IGNORECASE)
+_HEDGES = re.compile(r"\b(?:or|otherwise|else|alternatively|maybe|possibly|perhaps)\b(?! rather)", re.IGNORECASE)
+_INFERS = re.compile(  # a new answer takes the place of the one before
+    r"[.!?]\s|\n\s*\n|\b(?:so|thus|hence|therefore|but|not|instead|wrong|wait|actually|gives?|get|equals?|answer|correct|result"
+    r"|final(?:ly)?)\b",
+    re.IGNORECASE,
+)
 _TAKEN_BACK = re.compile(r"[\s$\\)\].,*]{0,9}(?:\?|(?:is|would be|was)\s+(?:wrong|incorrect|not|false)\b)")
 
 
@@ -138,7 +144,12 @@ def _boxes_from_the_end(text):
 
 def _joined(gap):
     """Whether the text between two boxes makes them one answer."""
-    return len(gap) <= 120 and bool(_JOINT.fullmatch(gap)) and bool(not _APART.search(gap) or _JOINS.search(gap))
+    if len(gap) > 120:
+        return False
+    if _JOINT.fullmatch(gap):
+        return bool(not _APART.search(gap) or _JOINS.search(gap))
+    words = re.findall(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}", gap)  # "resp.", "oder", "if even, ... if odd", "for x > 0 and"
+    return not _INFERS.search(gap) and bool(_HEDGES.search(gap) or re.search(r"\b(?:if|for|when)\b", gap) or len(words) == 1)
 
 
 def _last_boxed(text):
@@ -201,8 +212,9 @@ def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
     if truncated or open_thinking:
         return FinalAnswer(None, "cut off before a final answer" if truncated else "the thinking part never ended")
     for value, how in (
+        (chosen_letter(text), "the sentence that calls a choice right"),
         (one_line(text), "the response is one line"),
-        (concluding_value(text), "the value that ends the concluding sentence"),
+        (concluding_value(text, ended=truncated is False), "the value that ends the concluding sentence"),
     ):
         if value:
             return FinalAnswer(value, how)

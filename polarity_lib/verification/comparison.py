@@ -111,6 +111,9 @@ def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
         return one == other
     if kinds == {Number}:
         return numbers_equal(gold, answer)
+    if kinds == {Ordered, Several}:  # x = 1, y = 2 is the point (1, 2)
+        gold, answer = (_point(node) if isinstance(node, Several) else node for node in (gold, answer))
+        kinds = {type(gold), type(answer)}
     if kinds == {Ordered}:
         if gold.brackets != answer.brackets or len(gold.items) != len(answer.items):
             return False
@@ -152,6 +155,8 @@ def _named(gold, answer, formula_equal):
             return equal(gold.value, answer.value, formula_equal)
         return formula_equal(Formula(gold.text), Formula(answer.text))
     named, other = (gold, answer) if isinstance(gold, Named) else (answer, gold)
+    if named is gold and re.fullmatch(r"[xyz](?:\+[xyz])+", named.name) and not isinstance(other, Formula):
+        return False  # x + y = 5 is a line, m + n = 5 asks for a number
     letters = re.findall("[a-z]", named.name) if named.name.startswith("(") else []
     if letters != sorted(letters):
         return False  # (y, x) = (1, 2) is not the point (1, 2)
@@ -159,6 +164,15 @@ def _named(gold, answer, formula_equal):
         return formula_equal(Formula(gold.text), Formula(answer.text))
     pair = (named.value, other) if named is gold else (other, named.value)
     return equal(*pair, formula_equal)
+
+
+def _point(several):
+    """Values with the names of different coordinates, as a point; other lists as they are."""
+    names = [item.name if isinstance(item, Named) else "" for item in several.items]
+    if not all(re.fullmatch("[a-z]", name) for name in names) or len(set(names)) < len(names):
+        return several
+    items = sorted(several.items, key=lambda item: item.name)
+    return Ordered("()", tuple(item.value for item in items), several.text)
 
 
 def _may_be_a_list(formula):

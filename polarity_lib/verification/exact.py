@@ -199,7 +199,8 @@ _SEPARATED_CHOICES = re.compile(r"\(?[A-J]\)?(?:\W*(?:,|;|\band\b|\bor\b)\W*\(?[
 # Behind a choice, what names another one or takes it back: then nothing has been chosen.
 _UNCHOSEN = re.compile(
     r"^\W*(?i:\\text\s*\{\s*)?(?i:and|or|not|nor|but|to)\b|^\s*[,/&|?]|\([A-J]\)|(?<![A-Za-z\\])[A-J][).:](?!\d)"
-    r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$|(?:\b(?i:or|maybe)\b|,)[\s}]*[A-J] [-+\d\\]|\\text\s*\{\W*[A-J]\W*\}|^(?:\\text)?\W*[A-J]\W*$"
+    r"|(?:\b(?i:and|or|nor|not|maybe)|[,/&])\W*\(?[A-J]\)?\W*$"
+    r"|(?:\b(?i:or|maybe)\b|,)[\s}]*[A-J] [-+\d\\]|\\text\s*\{\W*[A-J]\W*\}|^(?:\\text)?\W*[A-J]\W*$"
     r"|\b(?i:is)\W+(?i:wrong|incorrect|false|not)\b|n't\b"
 )
 _BASED = re.compile(  # 52_8, 52_{\text{eight}}, 52 (base 8)

@@ -67,7 +67,7 @@ _REPLACED = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"<=(?!=)", r"\\le "),
     (r">=(?!=)", r"\\ge "),
     (r"(?:^|(?<=\s))!=", r"\\ne "),  # n!=120 is about a factorial
-    (r"\{,\}", ","),
+    (r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d)", ","),
     (r"\\(frac|binom|sqrt\s*\[[0-9a-z]\]|sqrt)\s*([0-9]|(?<=[\s\]])[a-zA-Z](?![a-zA-Z]))", r"\\\1{\2}"),
     (r"(\\(?:frac|binom)\s*\{[^{}]*\})\s*([0-9a-zA-Z])", r"\1{\2}"),
     (r"\\exp\s*\{", "e^{"),
@@ -92,7 +92,7 @@ _REPLACED = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r"\s+", " "),
     (r"[,;\s]+$|(?<!\.)\.$|\\+\s*$", ""),
 ]]  # fmt: skip
-_PLAIN = re.compile(r"[-+]?[0-9]+(?:/[0-9]+)?|[a-zA-Z]+")
+_PLAIN = re.compile(r"[-+]?[0-9]+(?:/[0-9]+)?|(?!(?:pi|[Ii]nfinity|inf|oo)$)[a-zA-Z]+")
 
 
 def without_unseen(text: str) -> str:

@@ -31,16 +31,16 @@ _PROSE = re.compile(r"(?<![\\a-zA-Z])[A-Za-z]{3,}")
 
 def without_delimiters(text: str) -> str:
     """A text without dollars and brackets of formulas, and without the punctuation that ends a sentence."""
-    return _unstopped(_DELIMITERS.sub(" ", text))
+    return _unstopped(re.sub(r"(?<![\d!)}])!+\s*$", "", _DELIMITERS.sub(" ", text)))
 
 
-def _unstopped(text):
+def _unstopped(text, marks=".,;:* "):
     text = text.strip()
-    return text if re.search(r"\.\.\.$|\\[lc]?dots$", text) else text.rstrip(".,;:*! ").strip()  # an ellipsis stays
+    return text if re.search(r"\.\.\.$|\\[lc]?dots$", text) else text.rstrip(marks).strip()  # an ellipsis stays
 
 
 def _inside(span):
-    return _unstopped(next(part for part in span.groups() if part is not None))
+    return _unstopped(next(part for part in span.groups() if part is not None))  # here "!" is a factorial
 
 
 def _free_numbers(text):
@@ -68,7 +68,8 @@ _STATEMENT = re.compile(
     r"(?P<strong>(?:correct(?:ed)?|final|actual|right)\s+answer|correction"
     r"|\b(?:wait|actually|sorry|oops|hmm|mistake)\b[^\n]{0,80}?\b(?:answer(?=\s+(?:is|should|must))|it(?=\s+(?:should|must)\s+be)))"
     r"[\s*_]*(?:is|should\s+be|must\s+be|:|=)[\s*_]*"
-    r"|(?:\banswer|(?m:^[ \t]*(?:\*\*)?A(?=[ \t]*:)))[\s*_]*(?:is|should\s+be|must\s+be|:|=|\n)[\s*_:]*"
+    r"|(?:\b(?:answer|(?:correct|right|best)\s+(?:option|choice))|(?m:^[ \t]*(?:\*\*)?A(?=[ \t]*:)))[\s*_]*"
+    r"(?:is|(?:should|must|would|turns out to)\s+be|comes out to|:|=|\n)[\s*_:]*"
     r"|\bit(?:'s|\s+is)\s+(?=\(?[A-J]\)?[.!*\s]*\Z)",
     re.IGNORECASE,
 )
@@ -128,7 +129,7 @@ def stated_value(text: str, complete: bool) -> str | None:
     """The last "the answer is ..." with a value; in a cut response only if the text goes on after it."""
     found = None
     for _strong, value, end in _statements(text):
-        is_value = looks_like_a_value(value) or len(value.split()) <= 4
+        is_value = (looks_like_a_value(value) or len(value.split()) <= 4) and not text[:end].rstrip().endswith("?")
         if is_value and (complete or end < len(text)) and "\\boxed" not in value and not value.lower().startswith("the same"):
             found = with_second_value(text, end, value)
     return found
@@ -153,8 +154,25 @@ _CONCLUDES = re.compile(
 )
 _DOUBT = re.compile(
     r"\b(?:not|never|or|nor|maybe|perhaps|possibly|wrong|incorrect|false|cannot|unless|if|between|either|neither|than|least|most"
-    r"|approximately|about|around|over|under|above|below|except|but|and|up to|to|half|halved|twice"
-    r"|doubled?|tripled?|squared?|cubed?|root|power|minus|negative|exceeds?)\b|n't|\?",
+    r"|approximately|about|around|over|under|above|below|except|but|and|half|halved|twice|guess|many"
+    r"|doubled?|tripled?|squared|cubed|(?:square|cube)(?= (?:of|root))|root|power|minus|negative|exceeds?"
+    r"|(?:page|figure|equation) \(?\d"
+    r"|(?<!equal )(?<!has )(?<!have )(?<!out )to)\b|n't|\?"
+    # a place in a text
+    r"|^\W*(?:try|check|see|step|part|question|problem|example|exercise|case|chapter|section"
+    r"|equation)\b",
+    re.IGNORECASE,
+)
+_SUPPOSES = re.compile(r"\W*(?:let(?! me| us)|suppose|assume|if)\b", re.IGNORECASE)
+# In a concluding sentence, close to its last number: what makes it one of two values or none, and what changes it.
+_UNSETTLED = re.compile(
+    r"\b(?:or|nor|maybe|perhaps|possibly|wrong|incorrect|false|impossible|between|either|neither|no solution)\b", re.IGNORECASE
+)
+_CHANGED = re.compile(r"\b(?:more than|less than|half of|twice|times|minus|negative|root of|square of|step)\W*$", re.IGNORECASE)
+# Words a short line opens with that say nothing: so, it's, x is, x ->.
+_OPENING = re.compile(
+    r"^(?:(?:so|thus|hence|therefore|it's|it is|i choose|i pick|equal to|equals)\b[\s,:]*)+"
+    r"|^(?-i:[a-z])\s*(?:is\b|:|->|\u2192)\s*(?=[-+$\\\d])",
     re.IGNORECASE,
 )
 _LEAD = re.compile(
@@ -164,17 +182,41 @@ _LEAD = re.compile(
 )
 
 
-def concluding_value(text: str) -> str | None:
-    """The value that ends the last sentence which has one; None where the text does not come to an end."""
+def chosen_letter(text: str) -> str | None:
+    """The letter in a last sentence such as "Choice C is correct.", where it names no other."""
+    last = re.split(r"[.!?\n]\s", text.strip())[-1]
+    match = re.fullmatch(
+        r"\W*(?:(?:so|thus|hence|therefore|the|option|choice|answer|i (?:choose|pick))\b\W*)*(?-i:([A-J]))\W*"
+        r"(?:is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice))?)?\W*",
+        last,
+        re.IGNORECASE,
+    )
+    return match[1] if match and not last.rstrip().endswith("?") else None
+
+
+def concluding_value(text: str, ended: bool = False) -> str | None:
+    """The value that ends the last sentence which has one; None where the text does not come to an end.
+
+    Without a full stop it comes to an end where it is known to have `ended` and a digit stands last.
+    """
     text = _CODE.sub(" ", text).strip()
-    if not text or text[-1] not in ".!?])}$*\u3002":
+    if not text or not (ended and text[-1].isdigit()) and text[-1] not in ".!?])}$*\u3002":
         return None
     for block in reversed([part.strip() for part in re.split(r"\n\s*\n", text[-2_000:]) if part.strip()][-4:]):
         for sentence in reversed(re.split(r"(?<=[.!?])\s+(?=[A-Z*])", block)):
             if re.search(r"\d|\$|\\\(", sentence):
                 concludes = _CONCLUDES.search(sentence) and not sentence.rstrip().endswith("?")
-                return _last_value(sentence) if concludes and "\\boxed" not in sentence else None
+                value = _last_value(sentence) if concludes and "\\boxed" not in sentence else None
+                return value if value and not _unsettled(sentence, value) else None
     return None
+
+
+def _unsettled(sentence, value):
+    """Whether words close to the last value of a sentence make it one of two, none, or a part of another."""
+    before, _value, behind = sentence.rpartition(value)
+    before = re.split(r"[;:]|,(?! or\b)", before)[-1]
+    near = before[-30:] + " . " + behind
+    return bool(_SUPPOSES.match(sentence) or _UNSETTLED.search(near) or _CHANGED.search(before))
 
 
 def _last_value(sentence):
@@ -190,7 +232,9 @@ def _last_value(sentence):
 def one_line(text: str) -> str | None:
     """A response that is one short line is its own answer; prose around one value yields the value."""
     line = re.sub(r"(\\\[|\$\$)\s+|\s+(?=\\\]|\$\$)", r"\1", text.strip())  # a display on lines of its own
-    if "\n" in line or len(line) > 200 or not re.search(r"\w", line) or re.search(r"\\f?box", line):
+    line = re.sub(r"^([*_`]{1,2})(.*)\1$", r"\2", line)  # set in bold, in italics or as code
+    line = _OPENING.sub("", line) if re.search(r"\w", _OPENING.sub("", line)) else line
+    if "\n" in line or len(line) > 200 or not re.search(r"\w", line) or re.search(r"\\f?box", line) or _SUPPOSES.match(line):
         return None
     span = _SPAN.fullmatch(line.rstrip("."))
     plain = _inside(span) if span else without_delimiters(line)

@@ -11,7 +11,7 @@ it only "minus" and "negative" count: "at least \boxed{5}" is how people answer.
 
 import re
 
-from .exact import read_number
+from .exact import Number, read
 from .notation import tidy
 from .units import MULTIPLIERS, read_unit
 
@@ -47,15 +47,22 @@ _SIGN_WORD = re.compile(r"\b(?:minus|negative)\s+$", re.IGNORECASE)
 # A word behind a number that changes it.
 FACTOR = re.compile(
     rf"\s*-?\s*(?:{'|'.join(MULTIPLIERS)}|percent|per cent|pi|squared|cubed|factorial|halves|thirds|quarters|fourths|fifths"
-    r"|or (?:more|less|so|fewer|greater|higher|lower|above|over))\b",
+    r"|or (?:more|less|so|fewer|greater|higher|lower|above|over)|and (?:a|one) (?:half|third|quarter)"
+    r"|(?:plus|minus|times|over|divided by|multiplied by) [0-9]+)\b",
     re.IGNORECASE,
 )
 _UNIT_BEHIND = re.compile(r"\s*(?:\\(?:text|mathrm|mbox|textbf|textrm)\s*\{[^{}]*\}(?:\s*\^\s*\{?[0-9]\}?)?\s*)+(?!\s*\\f?boxed)")
 _CHANGES = re.compile(r"\{\s*(?:or|and|to|plus|minus|times|half|squared|cubed|factorial)\b")
+_VALUE = (
+    r"(?P<value>[-+]?[0-9][0-9.,/]*|\(?[A-J]\)?(?![\w'])|[-+]?\\(?:sqrt|frac)\s*\{?[^\s$]{1,40}"
+    r"|(?:zero|one|two|three|four|five|six|seven|eight|nine|ten)\b)[\s$)}*]*(?:\\[)\]])?(?:[.,;!?\n]|$)"
+)
+_OTHER = r"or|no|nope|but|maybe|perhaps|possibly|otherwise|else|alternatively|actually|wait|also|\\lor|\\text\s*\{\s*or\s*\}"
 _SECOND_VALUE = re.compile(
-    r"[\s$]*(?:\\[)\]])?[,.;?!]?\s*(?:or|no|nope)\b[\s,]*"
-    r"(?:maybe|perhaps|possibly|rather|wait|it is|it's|the answer is|[\s,$\\(])*"
-    r"(?P<value>[-+]?[0-9][0-9.,/]*|\(?[A-J]\)?(?![\w']))[\s$)]*(?:\\[)\]])?(?:[.,;!?\n]|$)",
+    rf"(?:[\s$)*]|\\[)\]])*[,.;?!(\-\u2014]*\s*(?:\b(?:if|when|for)\b[^.;!?\n]{{0,60}}?(?=\b(?:otherwise|else|but)\b))?(?:(?:{_OTHER})\b[\s,:]*"
+    rf"(?:{_OTHER}|rather|even|it is|it's|it could be|it might be|it may be|the answer is"
+    rf"|[a-z]\s*=|\\text(?:bf)?\s*\{{|[\s,$\\({{*])*"
+    rf"|(?<=[\w)}}$]), ?|and )\$?{_VALUE}",
     re.IGNORECASE,
 )
 
@@ -71,8 +78,10 @@ def with_surroundings(text: str, start: int, end: int, value: str) -> str:
     prefix += " " if re.search(r"\\[a-z]+$", prefix) else ""
     if prefix or suffix:
         touched = re.search(r"\d$", prefix) or re.match(r"\.?\d", suffix)  # 2\boxed{5} is not 25
-        is_plain = re.fullmatch(r"[\w.,/]+|\\frac\{\d+\}\{\d+\}", value) and not touched
-        value = f"{prefix}{value}{suffix}" if is_plain else f"{prefix}({value}){suffix}"
+        is_plain = re.fullmatch(r"[\w.,/]+|\\frac\{\d+\}\{\d+\}", value)
+        apart = " " if touched and re.fullmatch(r"[\d.,]+", value) else ""
+        value = value if apart or is_plain and not touched else f"({value})"
+        value = f"{prefix}{apart}{value}{apart}{suffix}"
     return with_second_value(text, end, value)
 
 
@@ -82,8 +91,9 @@ def with_second_value(text: str, end: int, value: str) -> str:
     if second is None:
         return value
     other = second["value"].rstrip(".,")
-    one, two = read_number(tidy(value)), read_number(tidy(other))
-    repeats = one and two and abs(one.value - two.value) * 50 <= abs(one.value)
+    one, two = (read(part) for part in (value, other))
+    numbers = isinstance(one, Number) and isinstance(two, Number)
+    repeats = abs(one.value - two.value) * 50 <= abs(one.value) if numbers else tidy(value) == tidy(other)
     return value if repeats else f"{value} \\text{{ or }} {other}"
 
 

@@ -37,6 +37,11 @@ DIGITS = 30
 _NORMAL = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
 _CASE_KEPT = ConversionConfig(lowercase_symbols=False)
 _ANGLE_IN_DEGREES = re.compile(r"\\(sin|cos|tan|cot|sec|csc)\s*[({]?\s*([0-9.]+)\s*[)}]?\s*\\text\{degrees\}\s*[)}]?")
+# What the grammar reads wrongly: 52_8 without its base, 1 2 as twelve, x \approx 3 as x, 2{5} and {2}(5) as 2 + 5.
+_MISREAD = re.compile(
+    r"(?<![\\a-z_])[0-9]\s*_|(?<![_^])[0-9]\s+[0-9]|\\approx"
+    r"|(?<![_^0-9.])[0-9]+\s*\\?[{\[]|(?:^|[-+*/(\s])\{[0-9.]+\}\s*[({0-9]"
+)
 
 
 class TooBig(Exception):
@@ -58,11 +63,13 @@ def refuse_what_explodes(text: str) -> None:
 def parse(text: str):
     """The sympy object of a formula, or None where the grammar does not know it."""
     refuse_what_explodes(text)
-    if re.search(r"(?<![\\a-z_])[0-9]\s*_|(?<![_^])[0-9]\s+[0-9]|\\approx", text):
-        return None  # the grammar would drop the base of 52_8, read 1 2 as twelve, and x \approx 3 as x
+    if _MISREAD.search(text):
+        return None
     text = _ANGLE_IN_DEGREES.sub(r"\\\1{(\2\\cdot\\frac{\\pi}{180})}", text)
     text = text.replace("\\text{degrees}", "\\cdot\\frac{\\pi}{180}")
     text = re.sub(r"\\text\s*\{\s*([a-zA-Z])\s*\}", r"\1", text)
+    text = re.sub(r"(?<![_^0-9.])([0-9.]+)\s*\(", r"\1\\cdot(", text)  # 2(5), (2)(5): no mixed numbers
+    text = re.sub(r"(\)|\\pi)\s*\(", r"\1\\cdot(", text)
     latex = normalize_latex(text, _NORMAL)
     try:
         return latex2sympy(
@@ -162,7 +169,7 @@ def _same_number(left, right, gold, answer):
     if _near(left, right, a, b):
         return True
     numbers = read_number(gold.text), read_number(answer.text)
-    if not any(numbers) or not (a.is_finite and b.is_finite and a.is_real and b.is_real):
+    if a == b or not any(numbers) or not (a.is_finite and b.is_finite and a.is_real and b.is_real):
         return False
     return numbers_close(Fraction(str(a)), Fraction(str(b)), *(number and number.digits for number in numbers))
 
