@@ -319,6 +319,32 @@ def test_a_text_without_a_full_stop_has_come_to_its_end_where_that_is_known(veri
     assert found == ["correct", "no_answer", "truncated"]
 
 
+def test_golds_of_every_kind_and_wrong_texts_that_are_close(verifier):
+    wrong = {
+        "\\frac{1}{2}": ["1:2 or 2:1", "\\frac{1}{2}x", "\\frac{1}{2}\\%", "\\frac{1}{2}\\text{ dozens}", "0.4999", "1/2/1/2", "\\frac{1}{-2}", "\\sqrt{\\frac12}"],
+        "2\\sqrt{3}": ["2\\sqrt{3}i", "\\sqrt{2}3", "2^{\\sqrt3}", "3.46", "2\\sqrt{3}\\%", "2\\sqrt{3}\\text{ dozen}", "2\\sqrt{3x}", "\\sqrt{12+10^{-99}}", "\\sqrt{12}+10^{-40}", "2\\sqrt{3}!"],
+        "x+1": ["x+1,x", "1+y", "|x+1|", "\\sqrt{(x+1)^2}", "x+1-1/x^{99}", "x!+1", "x+1+\\sin(10^{9}\\pi x)", "\\lceil x\\rceil+1", "x+i", "x+1\\text{ million}"],
+        "(0,1)": ["(0,1),(1,0)", "(0,1)\\cup\\{1\\}", "0<x\\le 1", "x=0,y=1,z=2", "y=0,x=1", "(0.0001,1)"],
+        "\\{1,2\\}": ["\\{1,2\\}\\cup\\{3\\}", "\\{1,2\\}\\setminus\\{2\\}", "\\{1,1,2\\}", "1..2", "\\{(1,2)\\}", "1 \\text{ or } 3"],
+        "C": ["C1", "CD", "C^2", "\\text{C?}", "\\overline{C}", "all but C", "C=5", "C: D", "C then D", "C\\text{ or none}", "\\neg C", "C+D", "D (not C)", "C\\to D", "c, d", "c d", "[C] [D]", "[C, D]"],
+        "y=2x+3": ["2x+3=0", "x=2y+3", "y=2x+3=5", "y>2x+3", "y \\ne 2x+3", "0=0", "y=y", "2x-y-3", "y^2=(2x+3)^2", "(y-2x-3)(x-1)=0", "y=2|x|+3", "y=2x+3+10^{-30}"],
+        "x^2+y^2=4": ["4", "x^2+y^2", "x^2+y^2=2", "0=0", "2x^2+2y^2=4", "(x^2+y^2-4)^2=0", "(x^2+y^2-4)x=0", "x^2+y^2<4", "y=\\sqrt{4-x^2}"],
+        "25\\%": ["0.25\\%", "25\\% or 30\\%", "2.5", "250\\%", "25\\%\\text{ of }4", "0.0025"],
+        "10\\text{ cm}": ["10\\text{ cm}^2", "10\\text{ cm or }5", "10\\text{ cm}\\cdot 2", "100\\text{ mm}", "10\\text{ million cm}", "10\\text{ cm/s}"],
+        "\\text{Tuesday}": ["\\text{not Tuesday}", "\\text{Tuesday or Monday}", "TuesdayMonday", "\\text{before Tuesday}"],
+        "2+3i": ["2-3i", "2+3i \\text{ or } 2-3i", "|2+3i|", "2\\pm3i", "\\overline{2+3i}", "2+3i^2"],
+        "52_8": ["52_9", "52_{10}", "52_8 \\text{ or } 42", "-52_8", "52_8+1", "0.52_8"],
+        "\\infty": ["\\pm\\infty", "\\infty \\text{ or } 5", "\\infty^0", "\\text{not infinity}"],
+        "3\\pi": ["3\\pi^2", "3\\pi r", "9.42", "3\\cdot 3.14", "540^\\circ", "3\\pi\\%", "3\\Pi", "3+\\pi"],
+        "-7": ["7-", "\\pm7", "-7x", "-(\u22127)", "|{-7}|", "\u20137.1"],
+        "1,000": ["1", "1,00", "1, 0", "1,000 \\text{ or } 1", "10,00", "1.0001"],
+        "\\log_2 3": ["\\log_2 3x", "\\log_{2} 30", "\\log_2 3^2", "1.58", "\\log_2(3)+0.00001"],
+        "f(x)=x^2": ["f(x)=x^2+1", "x^2=0", "f(x)=x^2 \\text{ or } x", "f'(x)=x^2", "f^{-1}(x)=x^2", "f(x)>x^2"],
+        "\\begin{pmatrix}1\\\\2\\end{pmatrix}": ["\\begin{pmatrix}2\\\\1\\end{pmatrix}", "\\begin{pmatrix}1&2\\end{pmatrix}", "1,2", "\\begin{vmatrix}1\\\\2\\end{vmatrix}"],
+    }  # fmt: skip
+    expect(verifier, [(gold, f"\\boxed{{{gold}}}") for gold in wrong], boxed([(gold, text) for gold in wrong for text in wrong[gold]]))
+
+
 CONVENTION = re.compile(r"^\| .*\| `(.+)` \| `(.+)` \| (\w+) \|$", re.MULTILINE)
 
 

@@ -509,5 +509,5 @@ def _read_formula(text):
 def as_list(text: str) -> Several | None:
     """The other reading of "1,234": a list without blanks. None where there is none."""
     text = tidy(text)
-    is_list = re.fullmatch(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+", text)
+    is_list = re.fullmatch(r"[-+]?[0-9]{1,3}(?:,[1-9][0-9]{2})+", text)  # 1,000 is no list of 1 and 0
     return Several(_read_all(text.split(","), 0), text) if is_list else None

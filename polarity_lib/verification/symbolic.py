@@ -158,8 +158,8 @@ def _near(left, right, a, b):
     if difference.is_Rational:  # 5 + 10^{-9999} is not 5
         return difference == 0
     # 2^2008 - 1 and 2^2008 - 2 share 600 digits; a root of 2 and the same with 10^{-25} added share 25
-    difference = difference.evalf(15, maxn=120 if size < 10**6 else 5_000)
-    return bool(abs(difference) < sympy.Float("1e-90" if size < 10**6 else "1e-10"))
+    difference = difference.evalf(15, maxn=1_000 if size < 10**6 else 5_000)
+    return bool(abs(difference) < sympy.Float("1e-900" if size < 10**6 else "1e-10"))
 
 
 def _same_number(left, right, gold, answer):
