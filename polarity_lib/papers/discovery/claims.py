@@ -67,7 +67,7 @@ def per_answer(name: str, rule, left: str, right: str) -> Subtest:
 
 
 def pushes_more(left: str, right: str, runs: Runs) -> Finding:
-    """How far an update moves the rare way before it is found, relative to its size: left minus right, in per cent of right's mean."""
+    """How far an update moves the rare way before it is found, for its size: left minus right, in per cent of right's mean."""
     found = before_found(runs).push.unstack()[[left, right]].dropna()
     return is_greater(100 * ((found[left] - found[right]) / abs(found[right].mean())).to_numpy(), RELATIVE_MARGIN)
 
@@ -108,8 +108,8 @@ def claim(name: str, says: str, figure: str, experiment: str, *tests: Subtest) -
 
 
 CLAIMS = (
-    claim("PSRNSR-C2", "On the clock: wrong answers alone keep the tail of the base, here its rare way, and find it no later than "
-          "GRPO.", CURVES, OWN,
+    claim("PSRNSR-C2", "On the clock: wrong answers alone keep the tail of the base, here its rare way, and find it no later "
+          "than GRPO.", CURVES, OWN,
           *read_twice("NSR no later than GRPO", is_not_worse, "nsr", "grpo"),
           *by_formulas("NSR no later than GRPO", is_not_worse, "nsr", "grpo"),
           *(Subtest(f"NSR no later than GRPO, r = {r:g}", LEAD, "", at_level(is_not_worse, r, "nsr", "grpo"), AT_LEVELS, WORLD)

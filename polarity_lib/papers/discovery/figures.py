@@ -7,11 +7,6 @@ from polarity_lib import plots
 from polarity_lib.papers.discovery import clock, theory
 from polarity_lib.plots import NEUTRAL, RIGHT, WRONG, arm_colour, arm_label
 
-STYLES = {
-    "uniform penalty": ("uniform penalty", "#117733", (0, (3, 1.5))),
-    "negative only": ("LENS, dead groups only", "#332288", (0, (1, 1))),
-    "mixed only": ("LENS, mixed groups only", "#88CCEE", (0, (1, 1))),
-}
 UNITS = {"batches": "batch", "answers": "answers drawn, thousands"}
 FACTORS = {"batches": 1.0, "answers": 1e-3}
 

@@ -76,7 +76,7 @@ def on_map(gives_K2: np.ndarray, p_P) -> np.ndarray:
 
 
 def given_verdict(gives_K2: np.ndarray, p: float, power: int = 1) -> tuple[float, float]:
-    """(R, W): mean of A for a right answer and of -A for a wrong one, or of their powers, whose group's others are right with p."""
+    """(R, W): mean of A for a right answer and of -A for a wrong one, or of their powers; the group's others are right with p."""
     size = len(gives_K2) - 1
     others = stats.binom.pmf(np.arange(size), size - 1, p)
     return float(others @ gives_K2[1:, 0] ** power), float(others @ (-gives_K2[:-1, 1]) ** power)
