@@ -15,6 +15,7 @@ not know that seeds are paired, which makes it cautious. A run that collapses ha
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -85,7 +86,8 @@ def of_arm(table: pd.DataFrame, arm: str, clock: str = "batches", horizon: float
 def found_by(times_of: Times, level: float = 0.95) -> pd.DataFrame:
     """Kaplan and Meier's curve of the share that has found it: time, share, low, high (by Greenwood, log-log)."""
     curve = stats.ecdf(times_of.censored).sf
-    with np.errstate(all="ignore"):  # no bounds where everybody or nobody is left
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # no bounds where everybody or nobody is left
         bounds = curve.confidence_interval(level, method="log-log")
     return pd.DataFrame({"time": curve.quantiles, "share": 1 - curve.probabilities, "low": 1 - bounds.high.probabilities,
                          "high": 1 - bounds.low.probabilities})

@@ -108,7 +108,7 @@ def plot_map(size: int = 8, columns: int = 5):
         ax.tick_params(labelsize=8)
     fig.supxlabel(f"p, success rate of the group's answers (groups of {size})", fontsize=10)
     fig.supylabel("advantage per answer of the group", fontsize=10)
-    plots.legend_below(fig, axes)
+    axes[0].legend(fontsize=7.5, loc="lower right")
     return fig
 
 

@@ -23,7 +23,7 @@ def ways(rollouts: Rollouts, weights_NT: Tensor) -> dict[str, float]:
              "ways/drawn": float(rollouts.drawn)}
     for way, verdict in CELLS:
         rows = (worked_N == (way == "worked")) & (right_N == (verdict == "right"))
-        found[f"ways/weight_{way}_{verdict}"] = float(weights_NT[rows, 0].sum())
+        found[f"ways/weight_{way}_{verdict}"] = float((weights_NT[:, 0] * rows).sum())  # NaN where weights are not known
     return found
 
 
