@@ -30,7 +30,7 @@ from polarity_lib.papers.discovery.clock import compare_times
 from polarity_lib.papers.discovery.experiments import TELLING, at_rarity
 from polarity_lib.papers.instrument.gates import committed_worlds
 from polarity_lib.problems import WORLDS
-from polarity_lib.registry import CLAIMS, METHODS
+from polarity_lib.registry import CLAIMS, METHODS, STYLES
 from polarity_lib.results import make_folder, runs_root, say, write_atomic
 from polarity_lib.study.checking import check_method, find_method, label_of
 from polarity_lib.study.costs import run_seconds, start_seconds
@@ -118,7 +118,7 @@ def tune_all(asked: Comparison) -> dict[tuple[str, str], float]:
                 rates[world, method] = world_rate(world, method)
                 continue
             if key not in grids:
-                most = 3 if asked.scale == "smoke" else None
+                most = 1 if asked.scale == "smoke" else None
                 grids[key] = {f"{rate:g}": cell for rate, cell in search(world, method, asked.scale, most=most).items()}
                 make_folder(path.parent)
                 write_atomic(path, (strict_json(grids, indent=1) + "\n").encode())
@@ -336,6 +336,7 @@ def draw(asked: Comparison, runs: dict[str, Runs]) -> list[Path]:
     from polarity_lib.papers.discovery.figures import plot_discovery
 
     plots.theme()
+    STYLES.setdefault(label_of(asked.method), (label_of(asked.method), "#000000"))  # black, where its folder says no style
     paths = []
     for world in asked.worlds:
         own = runs[f"own/{world}"]
@@ -355,10 +356,9 @@ def plot_world(asked: Comparison, world: str, runs: dict[str, Runs]):
     from polarity_lib.claims import difference
 
     mine, others = label_of(asked.method), [label_of(m) for m in asked.against]
-    style = _styles(mine)
     fig, axes = plots.panels(3, width=4.8, height=3.8)
     own = runs[f"own/{world}"]
-    plots.curves(axes[0], own.metrics, "validation/pass@1", [mine, *others], 100.0, style=style, in_view=True)
+    plots.curves(axes[0], own.metrics, "validation/pass@1", [mine, *others], 100.0, in_view=True)
     axes[0].set(title=f"{world}: pass@1, held-out, %", xlabel="batch")
     plots.plot_spectrum(own.metrics, "test", axes[1], ["base", mine, *others])
     axes[1].set_title("pass@k at the end")
@@ -375,17 +375,6 @@ def plot_world(asked: Comparison, world: str, runs: dict[str, Runs]):
     axes[2].set(title=f"{mine} minus the other, points")
     plots.legend_below(fig, axes[:2])
     return fig
-
-
-def _styles(mine: str):
-    """Arms as everywhere; the method itself in black where it has no colour of its own."""
-    from polarity_lib import plots
-
-    def style(name: str):
-        label, colour, dashes = plots.style_of(name)
-        return (label, "#000000", dashes) if name == mine and colour == plots.NEUTRAL else (label, colour, dashes)
-
-    return style
 
 
 def write_report(asked: Comparison, table: pd.DataFrame, paths: list[Path]) -> Path:

@@ -58,7 +58,7 @@ def tune(world: str, method: str, scale: str = "tiny", centre: float = UNTUNED) 
 
 
 def search(world: str, method: str, scale: str = "tiny", centre: float = UNTUNED, most: int | None = None) -> dict[float, dict]:
-    """The measured grid, grown until its best rate is not at an edge or it has `most` rates (MAX_RATES by default).
+    """The measured grid, grown until its best rate is not at an edge or it has `most` rates (MAX_RATES by default; 1: `centre`).
 
     Raises:
         ConfigError: unknown world or method.
@@ -66,7 +66,7 @@ def search(world: str, method: str, scale: str = "tiny", centre: float = UNTUNED
     choose("world", world, WORLDS)
     choose("method", method, METHODS)
     grid = {}
-    wanted = [centre / 2, centre, centre * 2]
+    wanted = [centre] if most == 1 else [centre / 2, centre, centre * 2]
     while wanted and len(grid) < (most or MAX_RATES):
         for rate in wanted:
             grid[rate] = measure(scale, method, world, rate)

@@ -142,6 +142,8 @@ def compare_times(rule: Callable, left: str, right: str, runs: Runs, clock: str 
         return replace(found, reason=told)
     if hits + theirs < FEWEST:
         return replace(found, verdict="inconclusive", reason=f"found by {hits} and {theirs} of {n}: too few to compare")
+    if not np.any(mine.time_S) and not np.any(other.time_S):
+        return replace(found, verdict="inconclusive", reason="no rare way: half of the answers are worked from the start")
     apart = found.interval.low > 0 or found.interval.high < 0
     if apart and found.verdict in ("replicated", "differs here") and not _within(found, rule):
         if not p < ALPHA:

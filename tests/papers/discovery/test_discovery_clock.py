@@ -91,6 +91,7 @@ def test_verdicts_on_plain_cases():
     assert word(is_not_worse, EARLY, LATE).verdict == "replicated" and word(is_not_worse, LATE, EARLY).verdict == "differs here"
     never = [None] * 6
     assert word(is_equivalent, never, never).verdict == "inconclusive"  # a level that nobody gets through tells nothing
+    assert word(is_equivalent, [0] * 6, [0] * 6).verdict == "inconclusive"  # nor one where there is nothing to find
     assert word(is_greater, [1], [9]).verdict == "inconclusive"
     found = word(is_greater, EARLY, LATE)
     assert "found by 6 and 4 of 6" in found.reason and 0 < found.p < 0.05
