@@ -4,7 +4,7 @@
     check_method(asked.method)                                  every part on a batch by hand, before anything is computed
     print(cost(asked))
     rates  = tune_all(asked)                                    on the validation seeds; nothing is written to data/
-    runs   = run_all(asked, rates)                              own rates, one rate, over the rate, controls, the dial
+    runs   = run_all(asked, rates)                              by every reading that papers offer (registry.READINGS)
     table  = judged(asked, runs)                                one vocabulary, Holm over the primary sub-tests
     paths  = draw(asked, runs)
 
@@ -15,33 +15,26 @@ has committed or that another comparison has made are taken.
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from polarity_lib.claims import Claim, Subtest, after_holm, compare, is_greater, is_less, judge, tail
-from polarity_lib.config import ConfigError, RunConfig, Scale, choose, scale_named
+from polarity_lib.claims import Claim, after_holm, judge, tail
+from polarity_lib.config import ConfigError, Scale, choose, scale_named
 from polarity_lib.experiments import Arm, Runs, get_run, is_tuned, load_finished, train_or_load, world_rate
 from polarity_lib.outside import strict_json
-from polarity_lib.papers.baselines.experiments import TEST_SAMPLES, compared, one_rate, over_rates
-from polarity_lib.papers.discovery.clock import compare_times
-from polarity_lib.papers.discovery.experiments import TELLING, at_rarity
-from polarity_lib.papers.instrument.gates import committed_worlds
 from polarity_lib.problems import WORLDS
-from polarity_lib.registry import CLAIMS, METHODS, STYLES
-from polarity_lib.results import make_folder, runs_root, say, write_atomic
+from polarity_lib.registry import CLAIMS, METHODS, READINGS, STYLES
+from polarity_lib.results import ROOT, make_folder, runs_root, say, write_atomic
 from polarity_lib.study.checking import check_method, find_method, label_of
 from polarity_lib.study.costs import run_seconds, start_seconds
 from polarity_lib.study.plan import is_finished, start_is_made
 from polarity_lib.study.tuning import SEEDS as TUNING_SEEDS
 from polarity_lib.study.tuning import best, grid_run, search
 
-SWEPT_SEEDS, CONTROL_SEEDS = 3, 4  # over the rate; of controls
 GRID = 4  # rates of a grid, about
-CONTROLS = ("tossed", "flipped")
-READINGS = {"own": "own rates", "one": "one rate", "over": "over the rate", "controls": "controls", "dial": "the dial"}
+FIT = [name for name, world in WORLDS.items() if world.protocol.get("minibatches", 1) > 1]  # worlds in which answers are drawn
 
 
 # ---------------------------------------------------------------- what was asked for
@@ -66,7 +59,7 @@ class Comparison:
         for name in (self.method, *self.against):
             choose("method", name, METHODS)
         for world in self.worlds:
-            choose("world to compare in", world, [w for w in TEST_SAMPLES if w in WORLDS])
+            choose("world to compare in", world, FIT)
         if not self.against or self.method in self.against:
             raise ConfigError(f"AGAINST names methods other than {self.method}, separated by commas.")
         if not self.worlds:
@@ -79,6 +72,11 @@ class Comparison:
     @property
     def methods(self) -> tuple[str, ...]:
         return self.method, *self.against
+
+    @property
+    def labelled(self) -> dict[str, str]:
+        """Label -> method; the compared one first."""
+        return {label_of(method): method for method in self.methods}
 
     @property
     def folder(self) -> Path:
@@ -100,7 +98,7 @@ def asked_for(method: str, against: str, worlds: str, seeds: int = 8, scale: str
 
 def not_admitted(asked: Comparison) -> list[str]:
     """Those of its worlds that have not shown that they can tell methods apart."""
-    known = committed_worlds()
+    known = json.loads((ROOT / "data" / "worlds.json").read_text(encoding="utf-8"))
     return [world for world in asked.worlds if not known.get(world, {}).get("admitted")]
 
 
@@ -138,47 +136,17 @@ def arms(asked: Comparison, rates: dict[tuple[str, str], float]) -> dict[str, li
     """`reading/world` -> its runs."""
     found = {}
     for world in asked.worlds:
-        for reading, make, seeds in (
-                ("own", _own, asked.seeds), ("one", _one, asked.seeds), ("over", _over, min(SWEPT_SEEDS, asked.seeds)),
-                ("controls", _controls, min(CONTROL_SEEDS, asked.seeds)), ("dial", _dial, asked.seeds)):
-            if reading == "dial" and world != "latent":
+        own = {label: rates[world, method] for label, method in asked.labelled.items()}
+        for name, reading in READINGS.items():
+            if world not in (reading.worlds or asked.worlds):
                 continue
-            name = f"{reading}/{world}"
-            found[name] = [Arm(f"compare: {name}", arm, config, asked.scale, matched) for seed in range(seeds)
-                           for arm, (config, matched) in make(asked, rates, world, seed).items()]
+            found[f"{name}/{world}"] = runs = []
+            for seed in range(min(asked.seeds, reading.most_seeds or asked.seeds)):
+                known = reading.arms(asked.size, seed, world, asked.labelled, own)
+                for arm, config in known.items():
+                    matched = next((c for c in known.values() if c.hash == config.matched_to), None)
+                    runs.append(Arm(f"compare: {name}/{world}", arm, config, asked.scale, matched))
     return found
-
-
-def _own(asked, rates, world, seed) -> dict[str, tuple[RunConfig, None]]:
-    base = compared(asked.size, "base", seed, world, steps=0)
-    return {"base": (base, None)} | {label_of(m): (_at(asked, m, world, seed, rates[world, m]), None) for m in asked.methods}
-
-
-def _one(asked, rates, world, seed):
-    return {label_of(m): (_at(asked, m, world, seed, one_rate(world)), None) for m in asked.methods}
-
-
-def _over(asked, rates, world, seed):
-    return {f"{label_of(arm.rpartition('/')[0])}/{arm.rpartition('/')[2]}": (config, None)
-            for arm, config in over_rates(asked.size, seed, world, asked.methods).items()}
-
-
-def _controls(asked, rates, world, seed):
-    """Lying verdicts, and the update sizes of the first of the others."""
-    mine, other = (_at(asked, m, world, seed, rates[world, m]) for m in asked.methods[:2])
-    label = label_of(asked.method)
-    lies = {f"{label} {kind}": (mine.but(verdicts=kind), None) for kind in CONTROLS}
-    matched = {f"{label} matched": (mine.but(matched_to=other.hash), other)}
-    return {label: (mine, None), label_of(asked.against[0]): (other, None)} | lies | matched
-
-
-def _dial(asked, rates, world, seed):
-    runs = {m: _at(asked, m, world, seed, rates[world, m]) for m in asked.methods}
-    return {label_of(m): (at_rarity(config, asked.size, TELLING), None) for m, config in runs.items()}
-
-
-def _at(asked: Comparison, method: str, world: str, seed: int, rate: float) -> RunConfig:
-    return compared(asked.size, method, seed, world, learning_rate=rate)
 
 
 def cost(asked: Comparison, cores: int = 1) -> str:
@@ -200,7 +168,7 @@ def cost(asked: Comparison, cores: int = 1) -> str:
         starts |= {c.start.name: c.start for c in todo}
         seconds = sum(map(run_seconds, todo))
         total += seconds
-        lines.append(f"{world:<12}{READINGS[reading]:<16}{len(new):>6}{len(todo):>7}{seconds / 3600 / cores:>8.2f}")
+        lines.append(f"{world:<12}{READINGS[reading].title:<16}{len(new):>6}{len(todo):>7}{seconds / 3600 / cores:>8.2f}")
     seconds = sum(start_seconds(s) for s in starts.values() if not start_is_made(s))
     total += seconds
     lines.append(f"{'':<12}{'base policies':<16}{'':>6}{'':>7}{seconds / 3600 / cores:>8.2f}")
@@ -246,57 +214,25 @@ def _compute(arm: Arm) -> str:
 # ---------------------------------------------------------------- verdicts
 
 
-def claims_of(asked: Comparison, rates: dict[str, list[str]]) -> list[Claim]:
-    """A claim per method that is compared with: above it at pass@1 in every world, and sooner on the clock.
-
-    Primary at own rates; read again at one rate. Secondary: the tail, the papers' temperature, every rate, the controls.
-
-    Args:
-        rates: world -> the rates of the sweep, as its arms name them.
-    """
-    found = []
-    for other in asked.against:
-        tests = [test for world in asked.worlds for test in _contrasts(asked, label_of(other), world, rates.get(world, ()))]
-        if other == asked.against[0]:
-            tests += [test for world in asked.worlds for test in _against_controls(asked, label_of(other), world)]
-        mine, its, where = label_of(asked.method), label_of(other), ", ".join(asked.worlds)
-        found.append(Claim(f"COMPARE-{mine}-{its}", f"{mine} is above {its}.", f"own/{asked.worlds[0]}", "61", "61_compare",
+def claims_of(asked: Comparison, planned: dict[str, list[Arm]]) -> list[Claim]:
+    """A claim per method that is compared with, of the sub-tests that the readings have for it."""
+    mine, found = label_of(asked.method), []
+    for other in map(label_of, asked.against):
+        tests = []
+        for name, runs in planned.items():
+            reading, world = name.split("/")
+            samples = min(arm.config.final_samples for arm in runs)
+            mine_here = READINGS[reading].tests(mine, other, world, list(dict.fromkeys(arm.name for arm in runs)), samples)
+            tests += [replace(test, experiment=name, world=world) for test in mine_here]
+        where = ", ".join(asked.worlds)
+        found.append(Claim(f"COMPARE-{mine}-{other}", f"{mine} is above {other}.", f"own/{asked.worlds[0]}", "61", "61_compare",
                            tuple(tests), where, "a comparison"))
     return found
 
 
-def _contrasts(asked: Comparison, other: str, world: str, rates: list[str]) -> list[Subtest]:
-    """One method above another in one world."""
-    mine, far, first = label_of(asked.method), _far(asked, world), f"above {other}, {world}"
-
-    def above(name, left=mine, right=other, metric=tail(1), where="own", **more):
-        return Subtest(name, metric, "", compare(is_greater, left, right, metric), f"{where}/{world}", world, **more)
-
-    tests = [above(first, primary=True), above(f"{first}, one rate", where="one", reading_of=first),
-             above(f"{first}, k = {far}", metric=tail(far)), above(f"{first}, temperature 0.6", metric="cool/pass@1")]
-    tests += [above(f"{first}, rate {rate}", f"{mine}/{rate}", f"{other}/{rate}", where="over") for rate in rates]
-    if world == "latent":
-        tests.append(Subtest(f"sooner than {other}, r = {TELLING:g}", "lead, % of the horizon", "",
-                             partial(compare_times, is_greater, mine, other), f"dial/{world}", world, primary=True))
-    return tests
-
-
-def _against_controls(asked: Comparison, other: str, world: str) -> list[Subtest]:
-    """Lying verdicts must cost something; and what is left at the other's update size."""
-    mine, metric = label_of(asked.method), tail(1)
-    lies = [(f"{kind} verdicts below true ones, {world}", compare(is_less, f"{mine} {kind}", mine, metric)) for kind in CONTROLS]
-    size = (f"above {other}, {world}, at its update size", compare(is_greater, f"{mine} matched", other, metric))
-    return [Subtest(name, metric, "", find, f"controls/{world}", world) for name, find in (*lies, size)]
-
-
-def _far(asked: Comparison, world: str) -> int:
-    """Where a world's tail is read: 8 where many answers solve everything, 256 in search; at scale smoke 8."""
-    return 256 if world == "search" and asked.scale != "smoke" else 8
-
-
 def judged(asked: Comparison, runs: dict[str, Runs]) -> pd.DataFrame:
     """Every claim of the comparison, a row per sub-test; Holm over all primary ones. Written to verdicts.csv of its folder."""
-    claims = claims_of(asked, {world: swept_rates(runs[f"over/{world}"]) for world in asked.worlds})
+    claims = claims_of(asked, arms(asked, guessed_rates(asked)))
     CLAIMS.update({claim.name: claim for claim in claims})  # for as long as they are judged
     try:
         tables = after_holm({claim.name: judge(claim.name, runs) for claim in claims})
@@ -331,10 +267,8 @@ def told(table: pd.DataFrame) -> str:
 
 
 def draw(asked: Comparison, runs: dict[str, Runs]) -> list[Path]:
-    """A figure per world and one of the dial, in the comparison's folder."""
+    """A figure per world and those of readings that have their own, in the comparison's folder."""
     from polarity_lib import plots
-    from polarity_lib.papers.discovery.figures import plot_discovery
-
     plots.theme()
     STYLES.setdefault(label_of(asked.method), (label_of(asked.method), "#000000"))  # black, where its folder says no style
     paths = []
@@ -343,10 +277,11 @@ def draw(asked: Comparison, runs: dict[str, Runs]) -> list[Path]:
         if own.arms:
             fig = plot_world(asked, world, runs)
             paths.append(plots.save_figure(fig, f"compare_{world}", "61_compare", own, asked.folder))
-        dial = runs.get(f"dial/{world}")
-        if dial is not None and dial.arms:
-            fig = plot_discovery(dial, [label_of(m) for m in asked.methods])
-            paths.append(plots.save_figure(fig, "compare_dial", "61_compare", dial, asked.folder))
+        for name, reading in READINGS.items():
+            found = runs.get(f"{name}/{world}")
+            if reading.draw and found is not None and found.arms:
+                fig = reading.draw(found, list(asked.labelled))
+                paths.append(plots.save_figure(fig, f"compare_{name}", "61_compare", found, asked.folder))
     return paths
 
 
@@ -367,7 +302,7 @@ def plot_world(asked: Comparison, world: str, runs: dict[str, Runs]):
         for reading in ("own", "one"):
             found = runs[f"{reading}/{world}"]
             if found.arms:
-                groups[f"{other}, {READINGS[reading]}"] = difference(found, mine, other, tail(1))
+                groups[f"{other}, {READINGS[reading].title}"] = difference(found, mine, other, tail(1))
         swept = runs[f"over/{world}"]
         for rate in swept_rates(swept):
             groups[f"{other}, {rate}"] = difference(swept, f"{mine}/{rate}", f"{other}/{rate}", tail(1))

@@ -11,15 +11,22 @@ UNITS = {"batches": "batch", "answers": "answers drawn, thousands"}
 FACTORS = {"batches": 1.0, "answers": 1e-3}
 
 
-def curve(ax, times_of, arm: str, factor: float, band: bool = True, label: str = "") -> None:
-    """One arm's share of seeds that have found it, as steps from zero, with its interval."""
-    name, colour, dashes = plots.style_of(arm)
-    table = clock.found_by(times_of)
-    start = pd.DataFrame([{"time": 0.0, "share": 0.0, "low": 0.0, "high": 0.0}])
-    table = pd.concat([start, table], ignore_index=True).ffill()
-    ax.step(factor * table.time, 100 * table.share, where="post", color=colour, ls=dashes, label=label or name)
+def curve(ax, table: pd.DataFrame, name: str, arm: str, by: str = "batches", band: bool = True) -> None:
+    """One arm's share of seeds that have found it, as steps from zero to the horizon, with its interval.
+
+    Args:
+        table: of `clock.times`.
+        name: the arm in that table; `arm` is what it is drawn as.
+    """
+    (label, colour, dashes), factor = plots.style_of(arm), FACTORS[by]
+    horizon = float(table.xs(name, level="arm")[f"{by}_left"].max())
+    found = clock.found_by(clock.of_arm(table, name, by))
+    start, end = pd.DataFrame([{"time": 0.0, "share": 0.0, "low": 0.0, "high": 0.0}]), pd.DataFrame([{"time": horizon}])
+    found = pd.concat([start, found, end], ignore_index=True).ffill()
+    ax.step(factor * found.time, 100 * found.share, where="post", color=colour, ls=dashes, label=label)
     if band:
-        ax.fill_between(factor * table.time, 100 * table.low, 100 * table.high, step="post", color=colour, alpha=0.10, lw=0)
+        ax.fill_between(factor * found.time, 100 * found.low, 100 * found.high, step="post", color=colour, alpha=0.10, lw=0)
+    ax.set_xlim(0, max(ax.get_xlim()[1], factor * horizon))
 
 
 def plot_discovery(runs, arms, clocks=clock.CLOCKS, band: bool = True):
@@ -29,9 +36,8 @@ def plot_discovery(runs, arms, clocks=clock.CLOCKS, band: bool = True):
     fig, axes = plots.panels(len(clocks), width=5.2, height=3.8, sharey=True)
     for ax, name in zip(axes, clocks):
         for arm in arms:
-            curve(ax, clock.of_arm(table, arm, name), arm, FACTORS[name], band)
+            curve(ax, table, arm, arm, name, band)
         ax.set(xlabel=UNITS[name], ylim=(-3, 103), title=f"Found, by {UNITS[name].split(',')[0]}")
-        ax.set_xlim(left=0)
     axes[0].set_ylabel("seeds that have found it, %")
     plots.legend_below(fig, axes, columns=4)
     return fig
@@ -46,7 +52,7 @@ def plot_levels(runs, levels, arms):
     for ax, r in zip(axes, levels):
         for arm in arms:
             if f"{r:g}/{arm}" in have:
-                curve(ax, clock.of_arm(table, f"{r:g}/{arm}"), arm, 1.0, band=False)
+                curve(ax, table, f"{r:g}/{arm}", arm, band=False)
         ax.set(xlabel="batch", ylim=(-3, 103), title=f"r = {r:g}")
     axes[0].set_ylabel("seeds that have found it, %")
     plots.legend_below(fig, axes)
