@@ -169,13 +169,14 @@ def dead(policy: Policy, config: RunConfig) -> dict[str, float]:
     """
     problems = world_named(config.world).draw("train", min(200, config.pool_size, config.final_problems), config.seed)
     samples, largest = min(RUNS, config.final_samples), min(max(SIZES), config.final_samples)
-    answered = {what: _together(policy, {what: problems}, count, f"{config.seed}/probe/dead/{what}")[what][0]
-                for what, count in (("predict", samples), ("measure", largest))}
+    predict_QR, measure_QR = (
+        _judged(policy, problems, count, f"{config.seed}/probe/dead/{what}").correct_N.numpy().reshape(-1, count)
+        for what, count in (("predict", samples), ("measure", largest)))
     found = {}
     for size in (g for g in SIZES if g <= largest):
-        right_GK = answered["measure"][:, : largest // size * size].reshape(-1, size)
+        right_GK = measure_QR[:, : largest // size * size].reshape(-1, size)
         shares = dead_groups.measured_share(right_GK)
-        shares["predicted"] = dead_groups.predicted_share(samples, answered["predict"].sum(axis=1), size)["dead"]
+        shares["predicted"] = dead_groups.predicted_share(samples, predict_QR.sum(axis=1), size)["dead"]
         found |= {f"dead/{size}/{'measured' if name == 'dead' else name}": value for name, value in shares.items()}
     return found
 
