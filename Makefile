@@ -82,8 +82,9 @@ publish: env  ## turn the finished runs of the committed study into data/results
 lab: env  ## open JupyterLab on the notebooks
 	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --notebook-dir=. notebooks
 
+# One test process per core, each with one thread; a free one takes tests from a busy one.
 test: env  ## run the tests, every notebook at scale smoke included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(call quoted,$(CORES)) --dist worksteal $(PYTEST_ARGS)
 
 # verl wants an older transformers than the rest, so it lives alone. The library itself is read from this folder.
 VERL_VENV := $(VENV)-verl
