@@ -41,6 +41,7 @@ NAMES = {
     "sparse": {"sparse/raw", "sparse/normalised"},
     "ways": {f"before/{name}" for name in ("worked", "right_if_worked", "right_if_direct", "worked_length", "direct_length")},
     "drift": set(),  # CONFIG has no data set
+    "from_base": {"from_base/kl", "from_base/entropy_gap"},
     "blame": {f"blame/{name}" for name in ("nthr_precision", "nthr_recall", "share", "nthr_spared", "value_hit")},
 }
 THEIR_OWN = set(dissecting.PROBES)  # tested beside their paper
