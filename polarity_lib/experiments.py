@@ -42,6 +42,27 @@ class Experiment:
         return tuple(self.notebook.split(","))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """One way in which `make compare` reads a method against others; papers offer them.
+
+    Attributes:
+        title: as the cost and the figures name it.
+        arms: (scale, seed, world, {label: method}, {label: rate}) -> {arm: RunConfig}; the first label is the method compared.
+        tests: (its label, another's, world, arms, answers per test problem) -> sub-tests of the first above the other.
+        most_seeds: 0: as many as were asked for.
+        worlds: where it is read; () for everywhere.
+        draw: (runs, labels) -> a figure of its own.
+    """
+
+    title: str
+    arms: Callable[..., dict[str, RunConfig]]
+    tests: Callable[..., tuple]
+    most_seeds: int = 0
+    worlds: tuple[str, ...] = ()
+    draw: Callable | None = None
+
+
 def world_rate(world: str, method: str) -> float:
     """The rate of a method in a world, as `python -m polarity_lib tune` found it.
 
