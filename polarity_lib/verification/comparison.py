@@ -21,7 +21,8 @@ Several values
     `1,2`, `{2,1}`, `1 and 2` are the same. A pair `(1,2)` is not the list `1,2`; brackets of
     intervals must agree; a column vector is the point with the same entries.
 Names
-    x=5 answers 5 and the other way round; x=5 does not answer y=5.
+    x=5 answers 5 and the other way round; x=5 does not answer y=5. x=1, y=2 is the point (1,2).
+    A gold x+y=5 is a line, which 5 does not answer.
 Bases
     Digits and base must agree: 52 is not 52_8, and 42 is not 52_8 either (the form is the question).
 """
