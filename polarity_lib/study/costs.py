@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from polarity_lib.config import RunConfig, StartConfig
-from polarity_lib.problems import world_named
+from polarity_lib.problems import any_world
 from polarity_lib.results import ROOT, runs_root, write_atomic
 
 TABLE = ROOT / "data" / "costs.csv"
@@ -27,7 +27,7 @@ def work_of(config: RunConfig) -> dict:
     """A run's family, method, updates per batch, and its answers: trained on, sampled for evaluation."""
     curves = (config.steps // config.curve_every + 1) * config.curve_problems * config.curve_samples
     final = config.final_problems * config.final_samples + min(256, config.pool_size) * min(16, config.final_samples)
-    return {"family": world_named(config.world).family, "method": config.method, "updates": config.minibatches,
+    return {"family": any_world(config.world).family, "method": config.method, "updates": config.minibatches,
             "trained": config.steps * config.prompts_per_step * config.rollouts_per_prompt, "sampled": curves + final}
 
 

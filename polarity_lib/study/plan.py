@@ -17,7 +17,7 @@ from pathlib import Path
 
 from polarity_lib.config import ConfigError, RunConfig, StartConfig, choose, content_hash, scale_named
 from polarity_lib.experiments import Arm, experiment, is_tuned
-from polarity_lib.problems import world_named
+from polarity_lib.problems import any_world
 from polarity_lib.registry import EXPERIMENTS, papers
 from polarity_lib.results import ROOT, ended, published_root, read_lines, runs_root
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
@@ -279,7 +279,7 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
 def untuned(jobs: list[Job]) -> str:
     """World by world, the methods that the plan trains and nobody has tuned there (worlds without a protocol have none)."""
     pairs = sorted({(arm.config.world, arm.config.method) for job in jobs for arm in job.runs})
-    missing = [(world, method) for world, method in pairs if world_named(world).protocol and not is_tuned(world, method)]
+    missing = [(world, method) for world, method in pairs if any_world(world).protocol and not is_tuned(world, method)]
     worlds = dict.fromkeys(world for world, _ in missing)
     return "; ".join(f"{world}: {', '.join(m for w, m in missing if w == world)}" for world in worlds)
 
