@@ -37,7 +37,7 @@ STUDY = --scale $(call quoted,$(SCALE)) --cores $(call quoted,$(CORES)) $(if $(S
 	$(if $(ONLY),--only $(call quoted,$(ONLY))) $(if $(call on,$(FULL)),--full) $(if $(REUSE),--reuse $(call quoted,$(REUSE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help env study plan report publish lab test test-verl data clean-runs
+.PHONY: help env study plan report publish lab test test-verl test-vllm data clean-runs
 
 help:  ## list these targets
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -86,6 +86,20 @@ $(VERL_VENV)/.installed: constraints-verl.txt
 	@test -x $(VERL_VENV)/bin/python || $(PYTHON) -m venv $(VERL_VENV)
 	@echo "installing into $(VERL_VENV) (minutes, once)"
 	$(VERL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-verl.txt $(PIP_ARGS)
+	@touch $@
+
+# vLLM's build for CPUs. It brings CUDA builds of libraries it does not need here and cannot be imported with: they go again.
+VLLM_VENV := $(VENV)-vllm
+
+test-vllm: $(VLLM_VENV)/.installed  ## run the tests of the vLLM engine on a CPU, in an environment of their own
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py $(PYTEST_ARGS)
+
+$(VLLM_VENV)/.installed: constraints-vllm.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; name one with PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "installing into $(VLLM_VENV) (minutes, once)"
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-vllm.txt $(PIP_ARGS)
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
 data: env  ## fetch the real problem sets from their homes into data/problems
