@@ -1,9 +1,37 @@
-"""What the paper's main comparison would take: GPU hours, disk, licences. The estimates are ours, not the paper's."""
+"""The paper's comparison with language models: on one GPU with a small model, and what the paper's own would take.
+
+Hours, disk and licences of the paper's models are estimates of ours, not the paper's.
+"""
 
 from dataclasses import dataclass
 
-from polarity_lib.config import SCALES
+from polarity_lib.config import SCALES, ModelConfig, RunConfig, Scale, StartConfig
+from polarity_lib.experiments import Experiment
 from polarity_lib.papers.psr_nsr.experiments import METHODS
+
+INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
+# The paper's: group of 8, four updates per batch, temperatures, top-p, clips. Ours, so that 0.5 to 1.5 B parameters fit 24 GB:
+# an adapter at ten times the rate, 64 prompts in a batch instead of 1,024, answers of 1,024 tokens instead of 3,072.
+ONE_GPU = dict(learning_rate=1e-5, steps=100, prompts_per_step=64, rollouts_per_prompt=8, minibatches=4, pool_size=0,
+               eval_temperature=0.6, eval_top_p=0.95, curve_every=20, curve_problems=100, curve_samples=4,
+               checkpoint_every=5, final_problems=500, final_samples=16)
+SERVED = dict(lora_rank=16, dtype="bfloat16", checkpointing=True, chat=True, instruction=INSTRUCTION, answer_tokens=1024,
+              rows=128, tokens_per_pass=8192)
+ARMS = ("base", "grpo", "psr", "nsr")
+
+
+def one_gpu(scale: Scale, seed: int, world: str = "math", served: dict | None = None, **fields) -> dict[str, RunConfig]:
+    """Base, GRPO, PSR and NSR from one model.
+
+    Args:
+        served, fields: what differs from `SERVED` and `ONE_GPU`.
+    """
+    start = StartConfig("", "", 0, seed, model=ModelConfig(scale.model, **(SERVED | (served or {}))))
+    arms = {method: RunConfig(method=method, world=world, start=start, seed=seed, **(ONE_GPU | fields)) for method in ARMS}
+    return arms | {"base": arms["base"].but(steps=0)}
+
+
+EXPERIMENTS = {"psr_nsr_math": Experiment(one_gpu, 3, "10")}
 
 
 @dataclass(frozen=True)
@@ -59,5 +87,6 @@ def plan_text() -> str:
     lines += [f"  assumed for {m.name}: {m.answer_tokens} tokens per answer, rate {m.tokens_per_second:.0f} tokens/s; "
               f"{m.final_samples} samples per test problem" for m in PAPER_MODELS]
     lines += ["Disk: bf16 weights of the base and of every run's last checkpoint (2 bytes per parameter).",
-              "This release trains the papers' models through plug-ins only; the plan says what it would take."]
+              "With a small model on one GPU: python -m polarity_lib run psr_nsr_math --scale paper:MODEL",
+              "(MODEL is a hub id or folder). Models beyond one GPU: our methods in TRL or verl (docs/trainers.md)."]
     return "\n".join(lines)
