@@ -49,9 +49,12 @@ ASKED = {re.match(r"[\w.-]+", requirement).group().lower() for requirement in PR
 BARE = {*ASKED, "tokenizers", "polarity_lib", *sys.stdlib_module_names}
 
 
+ELSEWHERE = {"vllm_worker.py"}  # imported by name in vLLM's own process alone
+
+
 def sources(module: str) -> list[Path]:
     path = ROOT / "polarity_lib" / module
-    return sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    return sorted(p for p in path.glob("*.py") if p.name not in ELSEWHERE) if path.is_dir() else [path.with_suffix(".py")]
 
 
 def imported(nodes) -> set[str]:
