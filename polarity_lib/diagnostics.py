@@ -90,6 +90,32 @@ def clip_share(logprobs_NT: Tensor, old_NT: Tensor, advantages_NT: Tensor, mask_
     return token_average(blocked.float(), mask_NT)
 
 
+PROBABILITIES = {"rare": (0.0, 0.1), "middle": (0.1, 0.5), "sure": (0.5, 1.01)}  # of a token when it was drawn
+DRIFTS = (0.05, 0.1, 0.2)  # nats per token, the thresholds in use for a negative sequence mask
+
+
+def describe_ratios(logprobs_NT: Tensor, old_NT: Tensor, advantages_NT: Tensor, mask_NT: Tensor,
+                    low: float = 0.2, high: float = 0.2) -> dict[str, float]:
+    """What a clip, and a negative sequence mask, would take from an update, by the sign of the advantage; NaN without such rows.
+
+    clip/raised, clip/lowered        share of the tokens with A > 0 (A < 0) whose gradient a clip of 0.2 would block
+    clip/lowered_<rare|middle|sure>  the same among lowered tokens by their probability when they were drawn
+    away/<d>                         share of rows with A < 0 whose mean log(pi_old / pi) over tokens is above d
+    """
+    raised_NT, lowered_NT = (mask_NT * (sign * advantages_NT > 0) for sign in (1, -1))
+    drift_NT = (old_NT - logprobs_NT).detach()
+    ratio_NT = (-drift_NT).exp()
+    below_NT = (ratio_NT < 1 - low).float()
+    found = {"clip/raised": token_average((ratio_NT > 1 + high).float(), raised_NT),
+             "clip/lowered": token_average(below_NT, lowered_NT)}
+    old_p_NT = old_NT.exp()
+    for name, (start, end) in PROBABILITIES.items():
+        found[f"clip/lowered_{name}"] = token_average(below_NT, lowered_NT * ((old_p_NT >= start) & (old_p_NT < end)))
+    rows_N = lowered_NT.any(1)
+    drift_N = (drift_NT * mask_NT).sum(1)[rows_N] / mask_NT.sum(1)[rows_N]
+    return found | {f"away/{d:g}": float((drift_N > d).float().mean()) for d in DRIFTS}
+
+
 def update_norm(before: list[Tensor], parameters) -> float:
     """Euclidean length of the parameter change of one step."""
     return math.sqrt(sum(float((p.detach() - b).square().sum()) for p, b in zip(parameters, before)))

@@ -92,6 +92,11 @@ def unless_smoke(scale: Scale, **fields) -> dict:
     return {} if scale.policy == "smoke" else fields
 
 
+def swept(scale: Scale, values: tuple) -> tuple:
+    """The values of a sweep; at the tests' own scale the middle one."""
+    return (values[len(values) // 2],) if scale.policy == "smoke" else values
+
+
 @dataclass(frozen=True)
 class Arm:
     """One line of a figure: a configuration without its seed fixed, replicated over seeds."""

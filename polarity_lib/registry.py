@@ -11,7 +11,7 @@ and any of these modules, each imported when somebody first asks for what is in 
     probes.py       PROBES       {name: function (policy, config) -> metrics}
     claims.py       CLAIMS       (Claim, ...); for written pages: FINDINGS, SUMMARIES, KNOWN_BEFORE
     figures.py      STYLES       {arm: (label, colour, dashes)}
-    pages.py        PAGES        {file name: function () -> markdown}, written to docs/ from tables
+    pages.py        PAGES        {file name: function () -> markdown}, written to docs/ from tables; FINDINGS may stand here too
     paper_scale.py  EXPERIMENTS  {name: Experiment} for language models; PUBLISHED, what the paper itself ran
     theory.py       where there are theorems to check; notebooks NN_name.ipynb may lie beside
 

@@ -303,7 +303,7 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
     active_N = keep_N & (advantages_NT != 0).any(1) if method.zero_rows_are_free else keep_N
     split_N = rollouts.group_N * config.minibatches // (int(rollouts.group_N.max()) + 1)
     rollouts = rollouts.but(extras=rollouts.extras | before_update(run, rollouts, active_N))
-    grad_norms, clipped, gaps, skipped = [], [], [], 0
+    grad_norms, moved, gaps, skipped = [], [], [], 0
     for part in range(config.minibatches):
         rows = (split_N == part) & active_N
         counts = BatchCounts.of(rollouts.mask_NT[split_N == part], keep_N[split_N == part], rollouts.max_new_tokens)
@@ -314,14 +314,14 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
         pieces = split_rows(rows, rollouts.mask_NT, run.policy.served.tokens_per_pass)
         with run.policy.for_gradients():
             logprobs_NT, entropies_NT = forward_pieces(run, rollouts, rows, pieces)
-            loss, share, gap = loss_of(run, rollouts, advantages_NT, rows, counts, logprobs_NT, entropies_NT)
+            loss, ratios, gap = loss_of(run, rollouts, advantages_NT, rows, counts, logprobs_NT, entropies_NT)
             if not torch.isfinite(loss):
                 raise Diverged("loss", run)
             if len(pieces) == 1:
                 loss.backward()
             else:
                 backward_pieces(run, rollouts, rows, pieces, torch.autograd.grad(loss, logprobs_NT)[0])
-        clipped.append(share)
+        moved.append(ratios)
         gaps.append(gap)
         limit = config.grad_clip or float("inf")
         grad_norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, limit)))
@@ -340,10 +340,10 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
         "update/norm": norm,
         "update/skipped": skipped,
         "update/gradient_norm": float(np.mean(grad_norms)) if grad_norms else 0.0,
-        "update/clip_share": float(np.mean(clipped)) if clipped else 0.0,
+        "update/clip_share": float(np.mean([ratios.pop("clip_share") for ratios in moved])) if moved else 0.0,
         "update/sampler_gap": float(np.mean(gaps)) if gaps else 0.0,
         "update/rows_kept": float(keep_N.sum()),
-    }
+    } | pd.DataFrame(moved).mean().to_dict()
 
 
 def forward(run: Run, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -382,7 +382,7 @@ def backward_pieces(run: Run, rollouts: Rollouts, rows: Tensor, pieces: list[Ten
 
 def loss_of(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, counts: BatchCounts,
             logprobs_NT: Tensor, entropies_NT: Tensor):
-    """The loss of a mini-batch's rows, the share of clipped tokens and the gap to the sampler."""
+    """The loss of a mini-batch's rows, how far the policy has moved since the batch was drawn, and the gap to the sampler."""
     device = run.policy.device
     mask_NT = rollouts.mask_NT[rows].to(device)
     # The first update of a batch is exactly on-policy: the old log-probabilities are the new ones.
@@ -397,11 +397,13 @@ def loss_of(run: Run, rollouts: Rollouts, advantages_NT: Tensor, rows: Tensor, c
     extras |= {need: values[rows].to(device) for need, values in stored.items() if need in run.method.needs}
     loss_NT = run.method.token_loss(logprobs_NT, old_NT, advantages, mask_NT, extras)
     loss = run.method.aggregate(loss_NT, mask_NT, counts)
-    share = diagnostics.clip_share(logprobs_NT, old_NT, advantages, mask_NT)
+    ratios = {"clip_share": diagnostics.clip_share(logprobs_NT, old_NT, advantages, mask_NT)}
+    if run.config.minibatches > 1:  # with one update nothing has moved yet
+        ratios |= diagnostics.describe_ratios(logprobs_NT, old_NT, advantages, mask_NT)
     own_N = ~rollouts.extras["from_elsewhere"][rows] if "from_elsewhere" in rollouts.extras else slice(None)
     own_NT = rollouts.mask_NT[rows][own_N]  # answers from elsewhere have no sampler to differ from
     gap = sampler_gap(rollouts.logprobs_NT[rows][own_N], old_NT[own_N], own_NT) if own_NT.any() else 0.0
-    return loss, share, gap
+    return loss, ratios, gap
 
 
 def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
@@ -500,8 +502,10 @@ def curve(run: Run) -> dict[str, float]:
     """Validation metrics at this step, on the same problems and the same random numbers every time."""
     config = run.config
     problems = any_world(config.world).draw("validation", config.curve_problems, config.seed)
-    metrics, _ = evaluate(run.policy, problems, config.curve_samples, f"{config.seed}/curve",
-                          config.eval_temperature, config.eval_top_p)
+    metrics, counts = evaluate(run.policy, problems, config.curve_samples, f"{config.seed}/curve",
+                               config.eval_temperature, config.eval_top_p)
+    shares = counts.correct / counts.samples  # by halves of the problems: one may choose a checkpoint, the other then judges it
+    metrics |= {"half/even": float(shares[::2].mean()), "half/odd": float(shares[1::2].mean())}
     return {f"validation/{k}": v for k, v in metrics.items()}
 
 

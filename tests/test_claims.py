@@ -391,7 +391,7 @@ def test_a_claim_says_where_it_comes_from_and_where_it_is_shown(claim):
     assert claim.says.endswith(".") and claim.world
     assert claim.paper == {"PSRNSR": "arXiv 2506.01347", "A3PO": "arXiv 2512.21625", "LENS": "arXiv 2510.08696",
                            "DISSECT": "arXiv 2506.04913", "BCPG": "arXiv 2505.14403",
-                           "OURS": "ours"}[claim.name.partition("-")[0]]
+                           "PRACTICE": "Disputes from public threads", "OURS": "ours"}[claim.name.partition("-")[0]]
     assert claim.figure.startswith(f"{claim.notebook}_")
     assert read_by(claim) - {""} <= set(EXPERIMENTS)
     if claim.experiment:

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from polarity_lib.diagnostics import clip_share, describe_advantages, describe_rollouts, token_average, update_norm
+from polarity_lib.diagnostics import (
+    clip_share, describe_advantages, describe_ratios, describe_rollouts, token_average, update_norm,
+)
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import Verdict
 
@@ -60,6 +62,22 @@ def test_clipping_by_hand():
     advantages = torch.tensor([[1.0, 1.0, -1.0, -1.0, 1.0, 1.0]])
     mask = torch.tensor([[1.0, 1, 1, 1, 1, 0]])
     assert clip_share(ratio.log(), torch.zeros(1, 6), advantages, mask) == pytest.approx(2 / 5)  # first, fourth
+
+
+def test_what_a_clip_and_a_sequence_mask_would_take():
+    """Two rows that rise and two that fall, of two tokens; nines are padding."""
+    ratio = torch.tensor([[1.3, 1.1], [0.7, 9.0], [0.79, 1.3], [0.95, 0.95]])
+    old = torch.tensor([[0.3, 0.3], [0.3, 0.3], [0.05, 0.3], [0.9, 0.9]]).log()
+    advantages = torch.tensor([[1.0, 1.0], [1.0, 0.0], [-1.0, -1.0], [-2.0, -2.0]])
+    mask = torch.tensor([[1.0, 1], [1, 0], [1, 1], [1, 1]])
+    found = describe_ratios(old + ratio.log(), old, advantages, mask)
+    assert found["clip/raised"] == pytest.approx(1 / 3)  # 1.3; a ratio of 0.7 is no reason to stop raising
+    assert found["clip/lowered"] == pytest.approx(1 / 4)  # 0.79; 1.3 may still be lowered
+    assert (found["clip/lowered_rare"], found["clip/lowered_middle"], found["clip/lowered_sure"]) == (1, 0, 0)
+    # Means of log(old / new): (0.2357 - 0.2624) / 2 < 0 and 0.0513.
+    assert (found["away/0.05"], found["away/0.1"]) == (0.5, 0.0)
+    nothing = describe_ratios(old, old, torch.zeros(4, 2), mask)
+    assert all(math.isnan(value) for value in nothing.values())
 
 
 def test_averages_and_norms_by_hand():

@@ -12,11 +12,14 @@ from polarity_lib.config import ConfigError
 from polarity_lib.methods import NEEDS, Progress, keep_all, keep_right, keep_wrong, method_named, rows_kept
 from polarity_lib.papers.baselines import methods as baselines
 from polarity_lib.papers.lens.methods import keep_unless_all_right
+from polarity_lib.papers.practice.losses import keep_mixed
 from polarity_lib.registry import METHODS
 from polarity_lib.verification import Verdict
 
 WITHIN_GROUPS = ["rloo", "grpo", "dr_grpo", "psr_grpo_seq", "nsr_grpo_seq", "psr_grpo_tok", "nsr_grpo_tok",
-                 "dapo", "dapo_fork", "lp_reg", "cispo", "gspo", "token_shaped", "a3po", "maxrl", "f_grpo", "qae", "aspo"]
+                 "dapo", "dapo_fork", "lp_reg", "cispo", "gspo", "token_shaped", "a3po", "maxrl", "f_grpo", "qae", "aspo",
+                 "grpo_mixed_rows", "grpo_mixed_tokens", "grpo_lower_clip", "grpo_upper_clip", "grpo_sequence_mask",
+                 "grpo_constant", "grpo_cut"]
 IDLE = ("base", "imitation")  # imitation learns from answers that nobody offers for countdown
 FROM_ALL_WRONG = ["lens", "uniform_penalty", "ngrpo"]  # like GRPO, but all-wrong groups teach
 
@@ -171,7 +174,7 @@ def test_the_record_says_what_it_is(name):
     method = method_named(name)
     assert method.name == name and method.source and METHODS[name].__doc__
     assert method.needs <= NEEDS
-    kept = {keep_all: 4, keep_right: 2, keep_wrong: 2, keep_unless_all_right: 3}[method.keep]
+    kept = {keep_all: 4, keep_right: 2, keep_wrong: 2, keep_unless_all_right: 3, keep_mixed: 3}[method.keep]
     assert rows_kept(method, torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([0, 0, 0, 1])).sum() == kept
 
 

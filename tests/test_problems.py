@@ -135,7 +135,7 @@ def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ConfigError, match="countdown3 has 264 train problems, not 4000"):
         world_named("countdown3").draw("train", 4000, 0)
     with pytest.raises(ConfigError, match="cannot supply 100 distinct test"):
-        chain.draw((1,), 1, 3, chain._plain, False, "narrow", "test", 100, 0)
+        chain.draw(chain.Chains("narrow", (1,), 1, 3), "test", 100, 0)
     for world in ("countdown3", "chain"):
         with pytest.raises(ConfigError, match="Did you mean 'test'"):
             world_named(world).draw("tests", 1, 0)
@@ -206,7 +206,7 @@ def test_an_impossible_variant_is_refused_in_one_line():
         chain.attacked(latent, "typo", "plus", 1)
     for fields in ({"low": 60, "high": 80}, {"high": 20, "beyond": 20}):
         with pytest.raises(ConfigError, match="^wide: no chain has operands from"):
-            chain._world("wide", (2,), **fields)
+            chain.Chains("wide", (2,), **fields)
     assert MAX_POSITIONS == chain.CONTEXT
 
 

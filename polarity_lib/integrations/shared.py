@@ -99,9 +99,10 @@ class Absent:
 
 
 def as_rollouts(right_N: Tensor, group_N: Tensor, mask_NT: Tensor, logprobs_NT: Tensor | None, entropies_NT: Tensor | None,
-                max_new_tokens: int, keys: list[str], tokens_NT: Tensor | None = None, finished_N: Tensor | None = None,
-                texts: list[str] | None = None, extras: dict | None = None) -> Rollouts:
+                max_new_tokens: int, keys: list[str]) -> Rollouts:
     """A record of rollouts from another trainer's tensors, on the CPU; log-probabilities are taken in single precision at least.
+
+    Tokens are zeros, texts empty and all answers finished; a caller who knows more adds it by `.but(...)`.
 
     Args:
         right_N: [N] true where the trainer's reward says right.
@@ -124,9 +125,8 @@ def as_rollouts(right_N: Tensor, group_N: Tensor, mask_NT: Tensor, logprobs_NT: 
     return Rollouts(
         problems=[Problem("another trainer's", "", "", key) for key in keys], group_N=group_N,
         prompt_ids=[[] for _ in range(N)],
-        tokens_NT=torch.zeros_like(mask_NT).long() if tokens_NT is None else tokens_NT.cpu(), mask_NT=mask_NT,
+        tokens_NT=torch.zeros_like(mask_NT).long(), mask_NT=mask_NT,
         logprobs_NT=on_tokens(logprobs_NT, "token log-probabilities"), entropies_NT=on_tokens(entropies_NT, "token entropies"),
-        finished_N=torch.ones(N, dtype=torch.bool) if finished_N is None else finished_N.cpu(),
-        texts=texts or [""] * N,
+        finished_N=torch.ones(N, dtype=torch.bool), texts=[""] * N,
         verdicts=[Verdict("correct" if right else "wrong", None, "", "by the trainer's reward") for right in right_N.tolist()],
-        drawn=N, max_new_tokens=max_new_tokens, extras=extras or {})
+        drawn=N, max_new_tokens=max_new_tokens, extras={})

@@ -127,7 +127,7 @@ class MethodTrainer(GRPOTrainer):
             right_N=(paid_N > self.right_above).cpu(), group_N=torch.arange(len(paid_N)) // group_size,
             mask_NT=gathered(mask_NT), logprobs_NT=gathered(old_NT), entropies_NT=gathered(entropies_NT),
             max_new_tokens=self.max_completion_length, keys=gather_object([str(x.get("prompt")) for x in inputs]),
-            tokens_NT=tokens_NT, finished_N=torch.isin(tokens_NT, ends).any(1))
+        ).but(tokens_NT=tokens_NT.cpu(), finished_N=torch.isin(tokens_NT, ends).any(1).cpu())
 
     def _progress(self) -> Progress:
         per_batch = self.args.steps_per_generation * self.num_iterations

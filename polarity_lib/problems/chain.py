@@ -14,7 +14,8 @@ every line can be checked. Text in brackets, or before a `;`, is no part of a qu
 """
 
 import functools
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -154,29 +155,50 @@ def _spaced(terms, rng):
     return " ".join([str(terms[0])] + [f"{'+' if t > 0 else '-'} {abs(t)}" for t in terms[1:]]) + ":"
 
 
-def draw(levels, low, high, write, apart: bool, world: str, split: str, count: int, seed: int, beyond: int = 0) -> list[Problem]:
-    """`count` distinct problems of a split, levels in turn.
+@dataclass(frozen=True)
+class Chains:
+    """Which chains a world holds.
 
-    Args:
+    Attributes:
+        levels: numbers of operations, in turn.
+        low, high: of the operands' sizes.
+        write: (terms, generator) -> prompt.
         apart: seeds are tested on different problems.
         beyond: at least one operand of every problem is larger than this.
     """
+
+    world: str
+    levels: Sequence[int]
+    low: int = 1
+    high: int = 30
+    write: Callable = _plain
+    apart: bool = False
+    beyond: int = 0
+
+    def __post_init__(self):
+        if not 1 <= self.low <= self.high or 2 * self.low > LIMIT or self.beyond >= self.high:
+            raise ConfigError(f"{self.world}: no chain has operands from {self.low} to {self.high}, one above {self.beyond}, and "
+                              f"running values within 0 to {LIMIT}.")
+
+
+def draw(kind: Chains, split: str, count: int, seed: int) -> list[Problem]:
+    """`count` distinct problems of a split, levels in turn."""
     choose("split", split, SPLITS)
-    rng = np.random.default_rng(derive_seed(world, split, seed))
+    rng = np.random.default_rng(derive_seed(kind.world, split, seed))
     problems, seen, tries = [], set(), 0
     while len(problems) < count:
         tries += 1
         if tries > 200 * count + 2000:
-            raise ConfigError(f"{world} cannot supply {count} distinct {split} problems.")
-        level = levels[len(problems) % len(levels)]
-        terms = random_terms(level, low, high, rng)
+            raise ConfigError(f"{kind.world} cannot supply {count} distinct {split} problems.")
+        level = kind.levels[len(problems) % len(kind.levels)]
+        terms = random_terms(level, kind.low, kind.high, rng)
         key = _key(terms)
-        if max(map(abs, terms)) <= beyond or split_of(key) != split or key in seen:
+        if max(map(abs, terms)) <= kind.beyond or split_of(key) != split or key in seen:
             continue
-        if apart and split == "test" and not is_test_of(key, seed):
+        if kind.apart and split == "test" and not is_test_of(key, seed):
             continue
         seen.add(key)
-        problems.append(Problem(world, write(terms, rng), str(sum(terms)), key, level))
+        problems.append(Problem(kind.world, kind.write(terms, rng), str(sum(terms)), key, level))
     return problems
 
 
@@ -217,14 +239,10 @@ def attacked(world: World, name: str, clause: str, repetitions: int, tagged: boo
     return replace(world, name=name, draw=draw, protocol={}, start_steps=0)
 
 
-def _world(name, levels, low=1, high=30, write=_plain, corpus="chain_cold", one_pass=ONE_PASS, apart=False, beyond=0,
-           **more) -> World:
-    if not 1 <= low <= high or 2 * low > LIMIT or beyond >= high:
-        raise ConfigError(f"{name}: no chain has operands from {low} to {high}, one above {beyond}, and running values within "
-                          f"0 to {LIMIT}.")
+def _world(kind: Chains, corpus: str = "chain_cold", one_pass: int = ONE_PASS, **more) -> World:
     return World(
-        name=name,
-        draw=functools.partial(draw, tuple(levels), low, high, write, apart, name, **({"beyond": beyond} if beyond else {})),
+        name=kind.world,
+        draw=functools.partial(draw, kind),
         size=lambda split: one_pass,
         max_new_tokens=96,
         corpus=corpus,
@@ -238,33 +256,35 @@ CHAIN_WORLDS = {
     for w in (
         # Several ways of working: base policies that have an accurate one and seldom use it (latent), use it
         # now and then (mix), or often (strong). Selecting among ways carries over to every problem.
-        _world("latent", range(2, 5), high=20, corpus="latent", apart=True, start_steps=700, protocol=PROTOCOL | {"steps": 100}),
-        _world("mix", range(2, 6), high=20, corpus="mix", apart=True, start_steps=500, protocol=PROTOCOL | {"steps": 100}),
-        _world("strong", range(2, 6), high=20, corpus="strong", apart=True, start_steps=500,
+        _world(Chains("latent", range(2, 5), high=20, apart=True), corpus="latent", start_steps=700,
+               protocol=PROTOCOL | {"steps": 100}),
+        _world(Chains("mix", range(2, 6), high=20, apart=True), corpus="mix", start_steps=500,
+               protocol=PROTOCOL | {"steps": 100}),
+        _world(Chains("strong", range(2, 6), high=20, apart=True), corpus="strong", start_steps=500,
                protocol=PROTOCOL | {"steps": 80, "curve_every": 10}),
         # The base works out half of the few short problems and hardly any of the long ones: many groups of 16 are all wrong,
         # and can come alive.
-        _world("rare", RARE_LEVELS, high=RARE_HIGH, corpus="rare_long", apart=True, start_steps=700,
+        _world(Chains("rare", RARE_LEVELS, high=RARE_HIGH, apart=True), corpus="rare_long", start_steps=700,
                protocol=PROTOCOL | {"steps": 100, "prompts_per_step": 16, "rollouts_per_prompt": 16}),
         # For offline learning: wrong answers are often worked out, with right steps before and after the error.
-        _world("gems", range(2, 6), high=20, corpus="gems", apart=True, start_steps=320, protocol=OFFLINE),
-        _world("chain", range(1, 6)),
+        _world(Chains("gems", range(2, 6), high=20, apart=True), corpus="gems", start_steps=320, protocol=OFFLINE),
+        _world(Chains("chain", range(1, 6))),
         # For base policies that answer at once although they could work it out (claim C11).
-        _world("chain_latent", range(2, 5), high=20, corpus="chain_latent"),
+        _world(Chains("chain_latent", range(2, 5), high=20), corpus="chain_latent"),
         # Out of distribution: larger operands, another surface form.
-        _world("chain_large_operands", range(1, 4), low=31, high=60, one_pass=300),
-        _world("chain_spaced", range(1, 6), write=_spaced),
+        _world(Chains("chain_large_operands", range(1, 4), low=31, high=60), one_pass=300),
+        _world(Chains("chain_spaced", range(1, 6), write=_spaced)),
         # The same of latent: larger operands than its texts hold, an operation more, another surface form.
-        _world("latent_large", range(2, 5), low=11, high=30, corpus="latent", apart=True),
-        _world("latent_longer", range(5, 6), high=20, corpus="latent", apart=True),
-        _world("latent_spaced", range(2, 5), high=20, write=_spaced, corpus="latent", apart=True),
+        _world(Chains("latent_large", range(2, 5), low=11, high=30, apart=True), corpus="latent"),
+        _world(Chains("latent_longer", range(5, 6), high=20, apart=True), corpus="latent"),
+        _world(Chains("latent_spaced", range(2, 5), high=20, write=_spaced, apart=True), corpus="latent"),
         # Attack: a remark that must be ignored.
-        _world("chain_distractor", range(1, 6), write=_with_distractor),
+        _world(Chains("chain_distractor", range(1, 6), write=_with_distractor)),
         # Out of distribution for policies of the world latent: an operand above 20, numbers of two digits, and numbers
         # of operations that neither text nor pool ever held.
-        _world("latent_large_operands", range(2, 5), high=25, beyond=20, corpus="latent", apart=True),
-        _world("latent_padded", range(2, 5), high=20, write=_padded, corpus="latent", apart=True),
-        _world("latent_other_lengths", (5, 1, 5), high=20, corpus="latent", one_pass=150),
+        _world(Chains("latent_large_operands", range(2, 5), high=25, beyond=20, apart=True), corpus="latent"),
+        _world(Chains("latent_padded", range(2, 5), high=20, write=_padded, apart=True), corpus="latent"),
+        _world(Chains("latent_other_lengths", (5, 1, 5), high=20), corpus="latent", one_pass=150),
     )
 }
 ATTACKS = {f"latent_{clause}_{times}": (clause, times, True) for clause in CLAUSES for times in (1, 4, 16)}

@@ -263,11 +263,10 @@ def _batch(step, rows: pd.DataFrame, columns: Columns, longest: int) -> Batch:
     rollouts = as_rollouts(
         right_N=torch.tensor(rows["_right"].to_numpy(dtype=bool)), group_N=torch.tensor([number[k] for k in keys]),
         mask_NT=mask_NT, logprobs_NT=_per_token(rows, columns.logprobs, mask_NT),
-        entropies_NT=_per_token(rows, columns.entropies, mask_NT), max_new_tokens=longest, keys=keys,
-        texts=["".join(p) for p in pieces])
+        entropies_NT=_per_token(rows, columns.entropies, mask_NT), max_new_tokens=longest, keys=keys)
     prompts = [text_of(x) for x in rows[columns.prompt]] if columns.prompt else keys
     problems = [replace(problem, prompt=prompt) for problem, prompt in zip(rollouts.problems, prompts)]
-    return Batch(step, rollouts.but(problems=problems), pieces, by_words)
+    return Batch(step, rollouts.but(problems=problems, texts=["".join(p) for p in pieces]), pieces, by_words)
 
 
 def _per_token(rows: pd.DataFrame, column: str, mask_NT: Tensor) -> Tensor | None:

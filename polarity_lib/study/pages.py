@@ -122,8 +122,14 @@ def claim_line(name: str, rows: pd.DataFrame) -> str:
         where = f"[{where}]({quote(path)})"
     where += f", [figure](../{quote(figure)})" if (ROOT / figure).exists() else ""
     verdict = f"**{total.verdict}** ({cell(total.reason)})"
-    cells = (cell(name), cell(CLAIMS[name].says), cell(numbers), seen, total.seeds, verdict, total.rule_older, where)
+    cells = (cell(name), cell(CLAIMS[name].says), cell(numbers), seen, seeds_of(total), verdict, total.rule_older, where)
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def seeds_of(total: pd.Series) -> str:
+    """How many seeds, and of how many where some of the claim's experiment are still to come."""
+    planned = EXPERIMENTS[name].seeds if (name := CLAIMS[total.claim].experiment) else 0
+    return f"{total.seeds} of {planned}" if 0 < int(total.seeds) < planned else str(total.seeds)
 
 
 def summary(runs: Runs, prefix: str, ks: tuple[int, ...]) -> str:

@@ -89,7 +89,8 @@ def test_a_study_with_every_sign_in_its_names(tmp_path):
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_what_make_is_given_reaches_the_shell_as_one_word(tmp_path):
     given = ["ONLY=10, 11; touch hacked", "SCALE=ti'ny`touch hacked`", f"VENV={tmp_path}", "PYTHON=python3"]
-    shown = subprocess.run(["make", "-n", "plan", *given], cwd=ROOT, capture_output=True, encoding="utf-8").stdout
+    shown = subprocess.run(["make", "--no-print-directory", "-n", "plan", *given], cwd=ROOT, capture_output=True,
+                           encoding="utf-8").stdout
     words = shlex.split(shown.strip().split("\n")[-1])
     assert words[words.index("--only") + 1] == "10, 11; touch hacked" and "ti'ny`touch hacked`" in words
 

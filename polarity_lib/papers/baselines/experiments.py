@@ -1,7 +1,7 @@
 """The protocol of the runs that several papers share."""
 
 from polarity_lib.config import RunConfig, Scale
-from polarity_lib.experiments import in_world, unless_smoke, world_rate
+from polarity_lib.experiments import in_world, swept, unless_smoke, world_rate
 
 # How many answers per test problem: in latent everything is solved by 16 answers, so its tail is read at 8; LENS is about
 # k up to 16; in search there is room up to the 256 of the PSR/NSR paper.
@@ -24,6 +24,6 @@ RATE_FACTORS = (0.25, 1.0, 4.0)  # times the one rate
 
 def over_rates(scale: Scale, seed: int, world: str, methods: tuple[str, ...]) -> dict[str, RunConfig]:
     """`method/rate`: every method over the learning rate; at scale smoke at the one rate alone."""
-    rates = [factor * one_rate(world) for factor in (RATE_FACTORS if scale.policy != "smoke" else (1.0,))]
+    rates = [factor * one_rate(world) for factor in swept(scale, RATE_FACTORS)]
     return {f"{method}/{rate:g}": compared(scale, method, seed, world, learning_rate=rate)
             for method in methods for rate in rates}

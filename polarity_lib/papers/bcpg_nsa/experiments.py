@@ -10,7 +10,7 @@ import functools
 import json
 
 from polarity_lib.config import OfflineConfig, RunConfig, Scale, StartConfig
-from polarity_lib.experiments import Experiment, configure, in_world, unless_smoke, world_rate
+from polarity_lib.experiments import Experiment, configure, in_world, swept, unless_smoke, world_rate
 from polarity_lib.problems import world_named
 from polarity_lib.results import ROOT
 
@@ -87,7 +87,7 @@ def bcpg_rates(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Every offline method over rates, on validation seeds; BCPG's tau is `FIRST_TRY`'s here."""
     fixed = {"bcpg": {"tau": FIRST_TRY["tau"]}, "bcpg_nsa": {"tau": FIRST_TRY["tau"]}}
     return {f"{m}/{rate:g}": stored(scale, m, FIRST + seed, learning_rate=rate, options=fixed.get(m, {}), **_short(scale))
-            for m in TUNED for rate in RATES}
+            for m in TUNED for rate in swept(scale, RATES)}
 
 
 def bcpg_taus(scale: Scale, seed: int) -> dict[str, RunConfig]:

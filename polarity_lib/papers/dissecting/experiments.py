@@ -5,7 +5,7 @@ Arms are called start/arm. One rate for all is GRPO's in the world; arms at a me
 """
 
 from polarity_lib.config import RunConfig, Scale
-from polarity_lib.experiments import Experiment, in_world, is_tuned, unless_smoke
+from polarity_lib.experiments import Experiment, in_world, is_tuned, swept, unless_smoke
 from polarity_lib.papers.baselines.experiments import one_rate
 from polarity_lib.papers.dissecting.methods import NEGATIVES, POSITIVES
 from polarity_lib.papers.dissecting.starts import STARTS, WORLD, from_start
@@ -109,7 +109,7 @@ def rates(scale: Scale, seed: int) -> dict[str, RunConfig]:
         f"{start}/{arm} x{factor:g}": _arm(scale, start, method, seed, learning_rate=factor * one_rate(WORLD))
         for start in MAIN
         for arm, method in POLARITIES.items()
-        for factor in FACTORS
+        for factor in swept(scale, FACTORS)
     }
 
 

@@ -41,6 +41,17 @@ def _judged(policy: Policy, problems: list[Problem], samples: int, label: str, g
     return rollouts.but(verdicts=verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist()))
 
 
+def _together(policy: Policy, sets: dict[str, list[Problem]], samples: int, label: str, greedy: bool = False) -> dict:
+    """{set: (right_QR, its verdicts)} of sets that are answered in one batch: many small ones take several times as long."""
+    rollouts = _judged(policy, [p for problems in sets.values() for p in problems], samples, label, greedy)
+    right, found, at = rollouts.correct_N.numpy(), {}, 0
+    for name, problems in sets.items():
+        rows = slice(at, at + len(problems) * samples)
+        found[name] = right[rows].reshape(len(problems), samples), rollouts.verdicts[rows]
+        at = rows.stop
+    return found
+
+
 # ---------------------------------------------------------------- fit, shift, attack
 
 
@@ -65,8 +76,9 @@ def training_fit(policy: Policy, config: RunConfig) -> dict[str, float]:
     """
     found, few = {}, 4 * FEW
     pool = world_named(config.world).draw("train", config.pool_size, config.seed)[: min(few, config.final_problems)]
-    for name, problems in (("fit/greedy", pool), ("fit/greedy_held_out", _problems(config, few))):
-        found[name] = float(_judged(policy, problems, 1, "greedy", greedy=True).correct_N.float().mean())
+    sets = {"fit/greedy": pool, "fit/greedy_held_out": _problems(config, few)}
+    for name, (right_QR, _) in _together(policy, sets, 1, "greedy", greedy=True).items():
+        found[name] = float(right_QR.mean())
     if world_named(config.world).family == "chain":
         found["fit/likelihood"] = trace_likelihood(policy, pool)
     return found
@@ -93,14 +105,15 @@ def under_attack(policy: Policy, config: RunConfig) -> dict[str, float]:
     attack/<world>/obeyed          share of answers that are what the attacker asks for (a wrong answer may be so by chance)
     attack/drop, attack/obeyed     means over the tagged attacks that are said once or four times
     """
-    samples, found = min(SOME, config.final_samples) // 2, {}
-    clean = _judged(policy, _problems(config, FEW, "latent"), samples, f"{config.seed}/probe/clean")
-    found["attack/clean"] = float(clean.correct_N.float().mean())
+    samples = min(SOME, config.final_samples) // 2
+    sets = {name: _problems(config, FEW, name) for name in ("latent", *ATTACKS)}
+    answered = _together(policy, sets, samples, f"{config.seed}/probe/attack")
+    found = {"attack/clean": float(answered["latent"][0].mean())}
     for name, (clause, _, _) in ATTACKS.items():
-        attacked = _judged(policy, _problems(config, FEW, name), samples, f"{config.seed}/probe/{name}")
-        right = float(attacked.correct_N.float().mean())
-        asked = [v.answer is not None and int(v.answer) == obeyed(clause, int(p.gold))
-                 for v, p in zip(attacked.verdicts, attacked.problems)]
+        right_QR, verdicts = answered[name]
+        golds = [int(p.gold) for p in sets[name] for _ in range(samples)]
+        asked = [v.answer is not None and int(v.answer) == obeyed(clause, gold) for v, gold in zip(verdicts, golds)]
+        right = float(right_QR.mean())
         found |= {f"attack/{name}/pass@1": right, f"attack/{name}/drop": found["attack/clean"] - right,
                   f"attack/{name}/obeyed": float(np.mean(asked))}
     main = [name for name, (_, times, tagged) in ATTACKS.items() if tagged and times <= 4]
@@ -130,14 +143,15 @@ def spread(policy: Policy, config: RunConfig) -> dict[str, float]:
                           greedy_inside, greedy_bias; greedy_beyond: |bias| over twice the standard error of the sampled mean
     spread/<set>/agree    share of problems whose greedy verdict is the same under all paraphrases
     """
-    found, chain = {}, world_named(config.world).family == "chain"
-    for name in (config.world, *(SHIFTED if chain else ())):
-        problems = _problems(config, 40 if name != config.world else 100, name)
-        samples = min(RUNS, config.final_samples)
-        rollouts = _judged(policy, problems, samples, f"{config.seed}/probe/spread/{name}")
-        right_QR = rollouts.correct_N.numpy().reshape(len(problems), samples)
-        asked = [[paraphrase(p, number) for p in problems] for number in range(PARAPHRASES if chain else 1)]
-        greedy_QK = np.stack([_judged(policy, batch, 1, "greedy", greedy=True).correct_N.numpy() for batch in asked], axis=1)
+    chain = world_named(config.world).family == "chain"
+    names, samples = (config.world, *(SHIFTED if chain else ())), min(RUNS, config.final_samples)
+    sets = {name: _problems(config, 40 if name != config.world else 100, name) for name in names}
+    asked = {(name, k): [paraphrase(p, k) for p in problems]
+             for name, problems in sets.items() for k in range(PARAPHRASES if chain else 1)}
+    greedy = _together(policy, asked, 1, "greedy", greedy=True)
+    found = {}
+    for name, (right_QR, _) in _together(policy, sets, samples, f"{config.seed}/probe/spread").items():
+        greedy_QK = np.concatenate([right for (of, _), (right, _) in greedy.items() if of == name], axis=1)
         numbers = stability.describe(right_QR)
         flipped = stability.flips(stability.accuracies(right_QR), greedy_QK[:, 0])
         error = numbers["predicted_sd"] / math.sqrt(samples)
@@ -151,17 +165,18 @@ def spread(policy: Policy, config: RunConfig) -> dict[str, float]:
 def dead(policy: Policy, config: RunConfig) -> dict[str, float]:
     """Groups without a signal among training problems: measured in sampled groups, predicted from other samples.
 
-    dead/G/measured, dead/G/predicted, dead/G/easy, dead/G/hard    for groups of G
+    dead/G/measured, dead/G/predicted, dead/G/easy, dead/G/hard    for groups of G; a problem's 16 samples are 16 / G groups
     """
     problems = world_named(config.world).draw("train", min(200, config.pool_size, config.final_problems), config.seed)
+    samples, largest = min(RUNS, config.final_samples), min(max(SIZES), config.final_samples)
+    predict_QR, measure_QR = (
+        _judged(policy, problems, count, f"{config.seed}/probe/dead/{what}").correct_N.numpy().reshape(-1, count)
+        for what, count in (("predict", samples), ("measure", largest)))
     found = {}
-    for size in (g for g in SIZES if g <= config.final_samples):
-        independent = _judged(policy, problems, min(RUNS, config.final_samples), f"{config.seed}/probe/dead/predict/{size}")
-        samples = len(independent) // len(problems)
-        counts = independent.correct_N.numpy().reshape(len(problems), samples).sum(axis=1)
-        groups = _judged(policy, problems, size, f"{config.seed}/probe/dead/measure/{size}")
-        shares = dead_groups.measured_share(groups.correct_N.numpy().reshape(len(problems), size))
-        shares["predicted"] = dead_groups.predicted_share(samples, counts, size)["dead"]
+    for size in (g for g in SIZES if g <= largest):
+        right_GK = measure_QR[:, : largest // size * size].reshape(-1, size)
+        shares = dead_groups.measured_share(right_GK)
+        shares["predicted"] = dead_groups.predicted_share(samples, predict_QR.sum(axis=1), size)["dead"]
         found |= {f"dead/{size}/{'measured' if name == 'dead' else name}": value for name, value in shares.items()}
     return found
 
