@@ -10,6 +10,8 @@ SEEDS ?=
 ONLY ?=
 FULL ?=
 REUSE ?=
+MODEL ?=
+WITH ?=
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 VENV ?= .venv
 EXTRAS ?= study,math,peers,test
@@ -19,7 +21,7 @@ YES ?=
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $(p))))
 
-KNOWN := SCALE SEEDS ONLY FULL REUSE CORES VENV EXTRAS PIP_ARGS PYTEST_ARGS YES PYTHON
+KNOWN := SCALE SEEDS ONLY FULL REUSE MODEL WITH CORES VENV EXTRAS PIP_ARGS PYTEST_ARGS YES PYTHON
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MFLAGS MAKEOVERRIDES SHELL -%,$(GIVEN))
 # make itself would ignore a misspelt variable and compute something else.
@@ -34,7 +36,8 @@ POLARITY := OMP_NUM_THREADS=1 $(BIN)/python -m polarity_lib
 on = $(filter-out 0 no false,$(1))
 quoted = '$(subst ','\'',$(1))'
 STUDY = --scale $(call quoted,$(SCALE)) --cores $(call quoted,$(CORES)) $(if $(SEEDS),--seeds $(call quoted,$(SEEDS))) \
-	$(if $(ONLY),--only $(call quoted,$(ONLY))) $(if $(call on,$(FULL)),--full) $(if $(REUSE),--reuse $(call quoted,$(REUSE)))
+	$(if $(ONLY),--only $(call quoted,$(ONLY))) $(if $(call on,$(FULL)),--full) $(if $(REUSE),--reuse $(call quoted,$(REUSE))) \
+	$(if $(MODEL),--model $(call quoted,$(MODEL))) $(if $(WITH),--with $(call quoted,$(WITH)))
 
 .DEFAULT_GOAL := help
 .PHONY: help env study plan report publish lab test test-verl test-vllm data clean-runs
@@ -45,6 +48,7 @@ help:  ## list these targets
 		|| grep -E '^[a-z-]+:.*## ' Makefile
 	@echo
 	@echo "  SCALE=tiny|smoke|small|paper  SEEDS=3  ONLY=10,11  FULL=1  REUSE=0|1  CORES=$(CORES)"
+	@echo "  SCALE=paper ONLY=10 MODEL=<hub id or folder>  WITH=engine=vllm,steps=20: a language model on one GPU"
 	@echo "  PIP_ARGS=\"--extra-index-url https://download.pytorch.org/whl/cpu\" installs torch without CUDA"
 
 env: $(VENV)/.installed  ## make the environment in .venv (all other targets do so when needed)

@@ -4,6 +4,7 @@
     python -m polarity_lib run psr_nsr_latent --arms nsr,grpo --seeds 2
     python -m polarity_lib notebook 10 -p scale tiny -p seeds 2
     python -m polarity_lib study --only 10 --seeds 3
+    python -m polarity_lib study --only 10 --scale paper --model Qwen/Qwen3-0.6B --with engine=vllm
     python -m polarity_lib own completions/ --methods grpo,psr,nsr --recheck
     python -m polarity_lib publish
 
@@ -16,6 +17,7 @@ import os
 import sys
 from pathlib import Path
 
+from polarity_lib.config import ConfigError, scale_named
 from polarity_lib.outside import cores_allowed, end_in_one_line
 from polarity_lib.results import ROOT, runs_root
 
@@ -58,6 +60,7 @@ def build_parser() -> Parser:
     run.add_argument("experiment")
     run.add_argument("--arms", default="all", help="names separated by commas")
     run.add_argument("--scale", default="tiny")
+    add_model(run)
     run.add_argument("--seeds", type=whole_number, default=1)
     run.add_argument("--fresh", action="store_true", help="compute here even what is committed in data/results")
 
@@ -83,6 +86,7 @@ def build_parser() -> Parser:
                        ("report", "Snakemake's page about a finished study: jobs, times, files")):
         study = commands.add_parser(name, help=text, allow_abbrev=False)
         study.add_argument("--scale", default="tiny")
+        add_model(study)
         study.add_argument("--seeds", type=whole_number)
         study.add_argument("--only", default="", help="notebooks by number, separated by commas")
         study.add_argument("--full", action="store_true", help="the committed study")
@@ -108,11 +112,30 @@ def build_parser() -> Parser:
     return parser
 
 
+def add_model(parser) -> None:
+    """What scale paper takes besides."""
+    parser.add_argument("--model", default="", help="at scale paper: a language model, hub id or folder")
+    parser.add_argument("--with", dest="changes", default="", help="what differs from its sizes: engine=vllm,steps=20")
+
+
+def scale_of(args) -> str:
+    """The scale with the model behind it, as notebooks and jobs know it: paper:MODEL,field=value."""
+    if not args.model:
+        if args.changes:
+            raise ConfigError("--with (WITH=...) changes the sizes of a model's runs: name the model, MODEL=<hub id or folder>.")
+        return args.scale
+    model = os.path.abspath(args.model) if Path(args.model).is_dir() else args.model
+    scale = ",".join([f"{args.scale}:{model}", *filter(None, args.changes.replace(" ", ",").split(","))])
+    if scale_named(scale).model != model:
+        raise ConfigError(f"--with wants field=value, separated by commas, not {args.changes!r}.")
+    return scale
+
+
 def command_run(args) -> None:
     """Compute or continue arms of an experiment."""
     from polarity_lib.experiments import experiment, train_or_load
 
-    train_or_load(experiment(args.experiment, args.arms, args.scale, args.seeds), reuse_published=not args.fresh)
+    train_or_load(experiment(args.experiment, args.arms, scale_of(args), args.seeds), reuse_published=not args.fresh)
 
 
 def command_base_policy(args) -> None:
@@ -155,7 +178,7 @@ def command_study(args) -> int:
     from polarity_lib.study.running import run_study, write_report
 
     reuse = None if args.reuse is None else bool(args.reuse)
-    settings = Settings(args.scale, args.seeds, args.only, args.full, reuse)
+    settings = Settings(scale_of(args), args.seeds, args.only, args.full, reuse)
     if args.command == "report":
         return write_report(settings, runs_root() / "study" / f"report-{settings.label}.html")
     if args.command == "plan" and not args.dry_run:

@@ -247,6 +247,12 @@ class Scale:
     start_steps: int
     run: dict = field(default_factory=dict)  # RunConfig fields
     model: str = ""  # at scale paper: hub id or folder
+    changes: dict = field(default_factory=dict)  # at scale paper: fields of RunConfig and ModelConfig that the person set
+
+    def changes_of(self, record) -> dict:
+        """Those of the changes that are fields of a record's class."""
+        names = {f.name for f in dataclasses.fields(record)}
+        return {name: value for name, value in self.changes.items() if name in names}
 
 
 SCALES = {
@@ -265,7 +271,7 @@ SCALES = {
 
 
 def scale_named(name: str) -> Scale:
-    """Look a scale up: its name, or `paper:MODEL` with a hub id or folder behind it.
+    """Look a scale up: its name, or `paper:MODEL` with a hub id or folder behind it, then `,field=value` as often as wanted.
 
     Raises:
         ConfigError: unknown, with the valid names, or a model where none belongs.
@@ -274,9 +280,33 @@ def scale_named(name: str) -> Scale:
     scale = SCALES[choose("scale", name, SCALES)]
     if model and name != PAPER:
         raise ConfigError(f"Scale {name} makes its own policies; a model of your own belongs to scale paper (MODEL=...).")
-    return dataclasses.replace(scale, model=model) if model else scale
+    model, changes = _changes_behind(model)
+    return dataclasses.replace(scale, model=model, changes=changes) if model else scale
 
 
+def _changes_behind(text: str) -> tuple[str, dict]:
+    """`a/b,engine=vllm,steps=20` as the model's name and {field: value}; a folder's own name may hold a comma."""
+    changes = {}
+    while found := re.fullmatch(r"(.*),([a-z_]+)=([^,=]*)", text):
+        text, name, value = found.groups()
+        changes[name] = _value_of(choose("field", name, CHANGEABLE), value)
+    return text, dict(sorted(changes.items()))
+
+
+def _value_of(name: str, text: str):
+    """A text as a field's value, of the type the field has."""
+    wanted = CHANGEABLE[name]
+    try:
+        return {"True": True, "False": False}[text] if wanted is bool else wanted(text)
+    except (KeyError, ValueError):
+        raise ConfigError(f"{name} wants a {wanted.__name__}, not {text!r}.") from None
+
+
+# What may be changed behind a model's name. What makes another comparison may not: methods, seeds, starts.
+FIXED = ("method", "seed", "stream", "matched_to", "verdicts", "name")
+CHANGEABLE = {f.name: f.type for record in (RunConfig, ModelConfig) for f in dataclasses.fields(record)
+              if f.type in (bool, int, float, str) and f.name not in FIXED}
+GIGABYTE = 1e9
 PAPER = "paper"  # the scale of language models
 
 
@@ -287,5 +317,5 @@ def at_paper_scale(scale: str) -> bool:
 
 def in_file_names(scale: str) -> str:
     """A scale as files and folders are called: of a model, the last part of its name and a few digits."""
-    name, _, model = scale.partition(":")
-    return f"{name}-{short_name(model)}-{content_hash({'model': model})[:4]}" if model else name
+    name, _, given = scale.partition(":")
+    return f"{name}-{short_name(scale_named(scale).model)}-{content_hash({'model': given})[:4]}" if given else name

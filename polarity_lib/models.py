@@ -12,12 +12,10 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from polarity_lib.config import ConfigError, ModelConfig, StartConfig, derive_seed
+from polarity_lib.config import GIGABYTE, ConfigError, ModelConfig, StartConfig, derive_seed
 from polarity_lib.loading import first_line, load_policy, with_adapter
 from polarity_lib.policy import LOGITS_AT_ONCE, Policy, plain_model
 from polarity_lib.pretraining import base_policy
-
-GIGABYTE = 1e9
 
 
 def starting_policy(start: StartConfig, device: str = "cpu") -> Policy:

@@ -25,7 +25,7 @@ def stand_in(folder: Path, texts: list[str], steps: int = 60) -> str:
                                         clean_up_tokenization_spaces=False)
     tokenizer.chat_template = TEMPLATE
     config = Qwen3Config(vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
-                         num_key_value_heads=1, head_dim=32, intermediate_size=128, max_position_embeddings=1024,
+                         num_key_value_heads=1, head_dim=32, intermediate_size=128, max_position_embeddings=4096,
                          eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,6 +1,6 @@
 """Worlds of real mathematics: the papers' problem sets behind the interface that the tiny worlds have.
 
-A world names the set that is trained on and those that are tested on. The texts are read when somebody first draws from it
+A world names what is trained on and those that are tested on. The texts are read when somebody first draws from it
 (`sets` says where they lie and how to fetch them). Validation problems are one in fifteen of the training set, by the hash of
 their text; nobody trains on them, so a training set is smaller here by as much.
 """
@@ -17,10 +17,11 @@ from polarity_lib.problems.sets import load_problem_set
 
 FAMILY = "mathematics"
 ONE_IN = 15  # of the training set is kept for validation
-# world: the set trained on, the sets tested on
+# world: the set or sets trained on, the sets tested on
 SETS = {
     "math": ("math_train", ("math500", "aime25", "amc23")),
     "math_sample": ("math_train_sample", ("math500",)),  # two thousand problems that lie beside the tests
+    "math_dapo": (("math_train", "dapo_math_17k"), ("math500",)),
     "dapo_math": ("dapo_math_17k", ("aime24", "aime25", "math500")),
     "deepscaler": ("deepscaler", ("aime24", "aime25", "math500", "amc23", "minerva_math", "olympiad_bench")),
 }
@@ -35,7 +36,8 @@ def _problems(world: str, split: str) -> tuple[Problem, ...]:
     """Every problem of a split, each once, in the order of its file."""
     train, tests = SETS[world]
     choose("split", split, ("train", "validation", "test"))
-    found = [problem for name in (tests if split == "test" else (train,)) for problem in load_problem_set(name)]
+    train = (train,) if isinstance(train, str) else train
+    found = [problem for name in (tests if split == "test" else train) for problem in load_problem_set(name)]
     if split != "test":
         tested = {problem.prompt for name in tests for problem in load_problem_set(name)}
         found = [p for p in found if p.prompt not in tested and _is_validation(p) == (split == "validation")]

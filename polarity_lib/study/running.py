@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polarity_lib.config import ConfigError
+from polarity_lib.config import ConfigError, at_paper_scale
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 from polarity_lib.study.plan import (
     Settings, experiments_of, is_finished, notebooks, plan_text, progress_of, progress_of_start, start_is_made, study_jobs,
@@ -43,8 +43,13 @@ def run_study(settings: Settings, cores: int, dry_run: bool = False) -> int:
     """Print the plan, bring it about, name what was made. Returns the exit status."""
     refuse_patterns(ROOT, runs_root(), *notebooks(settings.only))
     print(plan_text(settings, cores), flush=True)
-    if settings.scale == "paper" or dry_run:
-        return snakemake(settings, cores, dry_run=True) if settings.scale != "paper" else 0
+    if settings.scale == "paper":
+        say("To run one headline contrast with a model of yours: make study SCALE=paper ONLY=10 MODEL=<hub id or folder>")
+        return 0
+    if at_paper_scale(settings.scale):
+        cores = 1  # runs would share one GPU
+    if dry_run:
+        return snakemake(settings, cores, dry_run=True)
     make_folder(runs_root() / "study")
     progress = Progress(settings, cores)
     path = runs_root() / "study" / ".lock"
