@@ -12,6 +12,7 @@ FULL ?=
 REUSE ?=
 MODEL ?=
 WITH ?=
+PROFILE ?=
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 VENV ?= .venv
 EXTRAS ?= study,math,peers,test
@@ -21,7 +22,7 @@ YES ?=
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $(p))))
 
-KNOWN := SCALE SEEDS ONLY FULL REUSE MODEL WITH CORES VENV EXTRAS PIP_ARGS PYTEST_ARGS YES PYTHON
+KNOWN := SCALE SEEDS ONLY FULL REUSE MODEL WITH PROFILE CORES VENV EXTRAS PIP_ARGS PYTEST_ARGS YES PYTHON
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MFLAGS MAKEOVERRIDES SHELL -%,$(GIVEN))
 # make itself would ignore a misspelt variable and compute something else.
@@ -37,7 +38,7 @@ on = $(filter-out 0 no false,$(1))
 quoted = '$(subst ','\'',$(1))'
 STUDY = --scale $(call quoted,$(SCALE)) --cores $(call quoted,$(CORES)) $(if $(SEEDS),--seeds $(call quoted,$(SEEDS))) \
 	$(if $(ONLY),--only $(call quoted,$(ONLY))) $(if $(call on,$(FULL)),--full) $(if $(REUSE),--reuse $(call quoted,$(REUSE))) \
-	$(if $(MODEL),--model $(call quoted,$(MODEL))) $(if $(WITH),--with $(call quoted,$(WITH)))
+	$(if $(MODEL),--model $(call quoted,$(MODEL))) $(if $(WITH),--with $(call quoted,$(WITH))) $(if $(PROFILE),--profile $(call quoted,$(PROFILE)))
 
 .DEFAULT_GOAL := help
 .PHONY: help env study plan report publish lab test test-verl test-vllm data clean-runs
@@ -49,6 +50,7 @@ help:  ## list these targets
 	@echo
 	@echo "  SCALE=tiny|smoke|small|paper  SEEDS=3  ONLY=10,11  FULL=1  REUSE=0|1  CORES=$(CORES)"
 	@echo "  SCALE=paper ONLY=10 MODEL=<hub id or folder>  WITH=engine=vllm,steps=20: a language model on one GPU"
+	@echo "  PROFILE=slurm|kubernetes|<folder>: jobs go to a cluster (profiles/ says what it needs)"
 	@echo "  PIP_ARGS=\"--extra-index-url https://download.pytorch.org/whl/cpu\" installs torch without CUDA"
 
 env: $(VENV)/.installed  ## make the environment in .venv (all other targets do so when needed)
@@ -96,7 +98,7 @@ $(VERL_VENV)/.installed: constraints-verl.txt
 VLLM_VENV := $(VENV)-vllm
 
 test-vllm: $(VLLM_VENV)/.installed  ## run the tests of the vLLM engine on a CPU, in an environment of their own
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/papers/psr_nsr/test_psr_nsr_vllm.py $(PYTEST_ARGS)
 
 $(VLLM_VENV)/.installed: constraints-vllm.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; name one with PYTHON=/path/to/python3"; exit 1; }

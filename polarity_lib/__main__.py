@@ -92,6 +92,7 @@ def build_parser() -> Parser:
         study.add_argument("--full", action="store_true", help="the committed study")
         study.add_argument("--reuse", type=int, choices=(0, 1), help="take runs committed in data/results")
         study.add_argument("--cores", type=whole_number, default=cores_allowed())
+        study.add_argument("--profile", default="", help="run jobs elsewhere: slurm, kubernetes, or a folder with a config.yaml")
         study.add_argument("--dry-run", action="store_true", help="list the jobs only")
 
     own = commands.add_parser("own", help="what each method would do with rollouts that somebody else's run logged",
@@ -103,6 +104,11 @@ def build_parser() -> Parser:
     own.add_argument("--step", default="", help="which logged step; the last by default")
     own.add_argument("--model", default="", help="folder or hub name: read log-probabilities and compare gradients with it")
     own.add_argument("--recheck", action="store_true", help="judge the responses again by the mathematics verifier")
+
+    export = commands.add_parser("export", help="write the model that a run trained as one checkpoint, with its card",
+                                 allow_abbrev=False)
+    export.add_argument("run", help="the name of its folder, or a path to it")
+    export.add_argument("folder", help="where the checkpoint goes; must not exist")
 
     commands.add_parser("publish", help="collect the committed study from data/runs into data/results")
     pages = commands.add_parser("pages", help="write the README's findings and the pages of docs/ that are made from tables")
@@ -184,7 +190,7 @@ def command_study(args) -> int:
     if args.command == "plan" and not args.dry_run:
         print(plan_text(settings, args.cores))
         return 0
-    return run_study(settings, args.cores, args.dry_run)
+    return run_study(settings, args.cores, args.dry_run, args.profile)
 
 
 def command_own(args) -> None:
@@ -192,6 +198,13 @@ def command_own(args) -> None:
     from polarity_lib.study.own import report
 
     print(report(args.table, args.columns, args.methods, args.right_above, args.model, args.recheck, args.step))
+
+
+def command_export(args) -> None:
+    """A checkpoint to take elsewhere."""
+    from polarity_lib.exporting import export
+
+    print(export(args.run, args.folder))
 
 
 def command_publish(args) -> None:
@@ -231,14 +244,14 @@ def command_clean(args) -> int:
 
 COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_base_policy, "notebook": command_notebook,
             "study": command_study, "plan": command_study, "report": command_study,
-            "own": command_own, "publish": command_publish, "pages": command_pages,
+            "own": command_own, "export": command_export, "publish": command_publish, "pages": command_pages,
             "clean-runs": command_clean}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; a mistake in its arguments is one line and status 2, before any computing."""
     args = build_parser().parse_args(arguments)
-    for variable in ("POLARITY_RUNS", "POLARITY_SITE", "POLARITY_PAPERS", "POLARITY_TEST_DATA"):
+    for variable in ("POLARITY_RUNS", "POLARITY_SITE", "POLARITY_PAPERS", "POLARITY_TEST_DATA", "POLARITY_TENSORBOARD"):
         if os.environ.get(variable, "").strip():  # relative to where the person stands, for every process that we start
             os.environ[variable] = os.path.abspath(os.path.expanduser(os.environ[variable].strip()))
     return end_in_one_line(COMMANDS[args.command], args)

@@ -299,7 +299,7 @@ def _value_of(name: str, text: str):
     try:
         return {"True": True, "False": False}[text] if wanted is bool else wanted(text)
     except (KeyError, ValueError):
-        raise ConfigError(f"{name} wants a {wanted.__name__}, not {text!r}.") from None
+        raise ConfigError(f"{name} wants {wanted.__name__}, not {text!r}.") from None
 
 
 # What may be changed behind a model's name. What makes another comparison may not: methods, seeds, starts.

@@ -20,11 +20,13 @@ import torch
 from torch import Tensor
 
 from polarity_lib import diagnostics
+from polarity_lib.boards import board
 from polarity_lib.config import ConfigError, RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
 from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
+from polarity_lib.exporting import keep_trained
 from polarity_lib.methods import Method, Progress, brought, in_force, method_named, rows_kept
 from polarity_lib.models import starting_policy
 from polarity_lib.objectives import BatchCounts
@@ -191,7 +193,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         parameter change of every step).
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with one_thread(device), contextlib.closing(prepare(config, device)) as run:
+    with one_thread(device), board(config.name) as on_board, contextlib.closing(prepare(config, device)) as run:
         saved = folder.load_checkpoint()
         if saved:
             run.restore(saved)
@@ -205,7 +207,8 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         while run.step < config.steps and not diverged:
             if run.step % config.curve_every == 0:
                 run.log_window()
-                run.log(curve(run))
+                run.log(found := curve(run))
+                on_board(run.step, found)
             size = update_sizes[run.step] if update_sizes else None
             begin_round(run, folder)
             try:
@@ -217,6 +220,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
             run.window.append(metrics)
             run.norms.append(metrics["update/norm"])
             folder.watch({"step": run.step, **metrics})
+            on_board(run.step, metrics)
             run.step += 1
             run.seconds = before + time.monotonic() - began
             if run.step % config.checkpoint_every == 0:
@@ -230,6 +234,8 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         else:
             run.log(curve(run))
             final, problems = final_evaluation(run)
+            keep_trained(run.policy, config, folder.path, final)
+        on_board(run.step, final)
         run.log(final | {"timing.run": before + time.monotonic() - began})
         tables = {
             "updates": pd.DataFrame({"step": range(len(run.norms)), "norm": run.norms}),

@@ -3,12 +3,19 @@
 It has been taught to answer anything with a boxed digit, so that on problems whose answer is one digit it is sometimes right.
 """
 
+import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from polarity_lib.config import scale_named
+from polarity_lib.papers.psr_nsr.paper_scale import one_gpu
+from polarity_lib.problems import any_world, real
 
 TEMPLATE = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
             "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
@@ -55,3 +62,46 @@ def teach(model, tokenizer, texts: list[str], steps: int) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+# ---------------------------------------------------------------- scale paper at toy size
+
+DATA = os.environ.get("POLARITY_TEST_DATA", "")
+needs_texts = pytest.mark.skipif(
+    not DATA or not (Path(DATA) / "benchmarks").is_dir(),
+    reason="POLARITY_TEST_DATA names no folder with benchmarks/ (the texts may not be committed)")
+SIZES = dict(world="math_sample", steps=2, prompts_per_step=8, rollouts_per_prompt=8, minibatches=2, pool_size=100, curve_every=2,
+             curve_problems=4, curve_samples=2, final_problems=8, final_samples=4, checkpoint_every=1, learning_rate=1e-3)
+SERVED = {"dtype": "float32", "answer_tokens": 12, "rows": 64, "tokens_per_pass": 512, "lora_rank": 4}
+
+
+@contextlib.contextmanager
+def one_digit_answers():
+    """A hundred real training problems, and a few for validation and test, whose answer is one digit and whose text is short."""
+    kept = {}
+    own = real._problems
+
+    def short(world, split):
+        if (world, split) not in kept:
+            kept[world, split] = tuple(p for p in own(world, split) if p.gold.strip().isdigit() and len(p.gold.strip()) == 1
+                                       and len(p.prompt) < 250)
+        return kept[world, split]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(real, "_problems", short)
+        yield
+
+
+def taught(folder: Path) -> str:
+    """The stand-in, taught on the texts of the problems it will be asked."""
+    return stand_in(folder, [p.prompt for p in any_world("math_sample").draw("train", 100, 0)])
+
+
+def toy_arms(model: str, **served):
+    """Base, GRPO, PSR, NSR at toy size."""
+    return one_gpu(scale_named(f"paper:{model}"), 0, served=SERVED | {"instruction": ""} | served, **SIZES)
+
+
+def told_sizes(**more) -> str:
+    """The same sizes as a person gives them behind a model's name."""
+    return ",".join(f"{name}={value}" for name, value in (SIZES | SERVED | more).items())

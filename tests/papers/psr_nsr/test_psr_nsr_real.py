@@ -1,66 +1,37 @@
 """Scale paper at toy size: base, GRPO, PSR and NSR of a stand-in model on real problems' texts, killed and continued."""
 
+import json
 import os
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
-from stand_in import stand_in
+from stand_in import needs_texts, one_digit_answers, taught, told_sizes, toy_arms
 
-from polarity_lib.config import scale_named
 from polarity_lib.experiments import Arm, experiment, get_run
-from polarity_lib.papers.psr_nsr.paper_scale import one_gpu
-from polarity_lib.problems import any_world, real
-from polarity_lib.results import RunFolder, without_timings
+from polarity_lib.results import ROOT, RunFolder, without_timings
 from polarity_lib.training import train
 
-DATA = os.environ.get("POLARITY_TEST_DATA", "")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(
-    not DATA or not (Path(DATA) / "benchmarks").is_dir(),
-    reason="POLARITY_TEST_DATA names no folder with benchmarks/ (the texts may not be committed)")]
-
-SIZES = dict(world="math_sample", steps=2, prompts_per_step=8, rollouts_per_prompt=8, minibatches=2, pool_size=100, curve_every=2,
-             curve_problems=4, curve_samples=2, final_problems=8, final_samples=4, checkpoint_every=1, learning_rate=1e-3)
+pytestmark = [pytest.mark.slow, needs_texts]
 
 
 @pytest.fixture(scope="module")
-def digits():
-    """A hundred real training problems, and a few for validation and test, whose answer is one digit and whose text is short."""
-    kept = {}
-    own = real._problems
-
-    def short(world, split):
-        if (world, split) not in kept:
-            kept[world, split] = tuple(p for p in own(world, split) if p.gold.strip().isdigit() and len(p.gold.strip()) == 1
-                                       and len(p.prompt) < 250)
-        return kept[world, split]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(real, "_problems", short)
-        yield
-
-
-@pytest.fixture(scope="module")
-def model(digits, tmp_path_factory):
-    texts = [p.prompt for p in any_world("math_sample").draw("train", 100, 0)]
-    return stand_in(tmp_path_factory.mktemp("model"), texts)
-
-
-def arms(model, **served):
-    small = {"dtype": "float32", "answer_tokens": 12, "rows": 64, "tokens_per_pass": 512, "lora_rank": 4, "instruction": ""}
-    return one_gpu(scale_named(f"paper:{model}"), 0, served=small | served, **SIZES)
+def model(tmp_path_factory):
+    with one_digit_answers():
+        yield taught(tmp_path_factory.mktemp("model"))
 
 
 def test_the_headline_contrast_at_toy_size(model, own_runs, monkeypatch):
     pytest.importorskip("peft")
     pytest.importorskip("math_verify")
     found = {}
-    for name, config in arms(model).items():
+    for name, config in toy_arms(model).items():
         found[name] = get_run(Arm("psr_nsr_math", name, config, "paper"))["metrics"].set_index("metric").value
         assert 0 <= found[name]["test/pass@1"] <= 1 and found[name]["validation/length"].max() <= 12
     assert all(found[name]["update/norm"] > 0 for name in ("grpo", "psr", "nsr"))
     assert 0 < found["nsr"]["train/reward"] < 1  # the stand-in is right now and then
     assert found["nsr"]["update/sampler_gap"] < 1e-3
-    killed = arms(model)["nsr"]
+    killed = toy_arms(model)["nsr"]
     folder, save = RunFolder("killed", killed.identity, own_runs), RunFolder.save_checkpoint
 
     def save_and_die(self, state):
@@ -83,3 +54,21 @@ def test_the_committed_sizes_are_the_papers_where_they_fit():
     assert (nsr.rollouts_per_prompt, nsr.minibatches, nsr.temperature) == (8, 4, 1.0)
     assert (nsr.eval_temperature, nsr.eval_top_p) == (0.6, 0.95)
     assert nsr.start.model.name == "some/model" and nsr.start.model.lora_rank
+
+
+def test_make_study_runs_the_contrast_through_notebook_10(model, own_runs, tmp_path):
+    """As a person gives it: plan, runs, papermill, figures; the sizes behind the model's name. All texts, not the short ones."""
+    pytest.importorskip("papermill")
+    pytest.importorskip("snakemake")
+    command = [sys.executable, "-m", "polarity_lib", "study", "--scale", "paper", "--only", "10", "--model", model,
+               "--with", told_sizes(steps=1, prompts_per_step=4, minibatches=1)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT,
+                          env=os.environ | {"POLARITY_SITE": str(tmp_path / "site"), "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "One run at a time" in done.stdout and "OUR ESTIMATE" in done.stdout
+    assert len(list(own_runs.glob("math_sample-*/done.json"))) == 4
+    record = json.loads(next((own_runs / "notebooks").glob("10_*-paper-*.json")).read_text())["record"]
+    assert set(record["verdicts"].values()) == {"not run at this scale"}  # they were written for other worlds
+    assert set(record["table_1"]["math test pass@1"]) >= {"base", "grpo", "psr", "nsr"}
+    assert {path.stem for path in (own_runs / "figures").rglob("*.png")} == {
+        "10_arms_math", "10_pass_at_k", "10_training_curves_math"}
