@@ -84,6 +84,7 @@ class ModelConfig:
     name: str = ""  # hub id or folder
     adapter: str = ""  # folder of a LoRA adapter to go on with
     lora_rank: int = 0  # of a fresh adapter, which alone is trained; 0: all weights are
+    lora_modules: str = "all-linear"  # which layers get it: names joined by +, as q_proj+v_proj; all but the head
     dtype: str = "float32"  # of the weights; an adapter's own stay in single precision
     checkpointing: bool = False  # layers are computed again for the gradient instead of being kept
     chat: bool = False  # prompts go through the tokenizer's chat template

@@ -49,8 +49,9 @@ def origin_of(config: RunConfig, metrics: dict[str, float]) -> dict:
     """Where a checkpoint comes from, as data."""
     how, options = config.start.model, dict(config.options)
     return {
-        "method": config.method, "options": options, "source": method_named(config.method, options).source, "base_model": how.name,
-        "dtype": how.dtype, "adapter": bool(how.lora_rank or how.adapter), "chat": how.chat, "instruction": how.instruction,
+        "method": config.method, "options": options, "source": method_named(config.method, options).source,
+        "base_model": how.name, "dtype": how.dtype, "adapter": bool(how.lora_rank or how.adapter), "chat": how.chat,
+        "instruction": how.instruction,
         "problems": config.world, "steps": config.steps, "learning_rate": config.learning_rate, "seed": config.seed,
         "run": config.name, "commit": current_commit(),
         "metrics": {name: value for name, value in metrics.items() if name.startswith("test/pass@")},

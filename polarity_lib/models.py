@@ -36,9 +36,10 @@ def read_policy(how: ModelConfig, device: str = "cpu", seed: int = 0) -> Policy:
         refuse_too_little(memory_needed(how), torch.cuda.mem_get_info()[0], how)
     policy = load_policy(how.name, device, getattr(torch, how.dtype))
     if how.lora_rank:
+        modules = how.lora_modules if how.lora_modules == "all-linear" else how.lora_modules.split("+")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("adapter", seed) % 2**63)
-            policy.model = with_adapter(policy.model, how.lora_rank, "all-linear", how.name)
+            policy.model = with_adapter(policy.model, how.lora_rank, modules, how.name)
     elif how.adapter:
         policy.model = with_kept_adapter(policy.model, how.adapter, how.name)
     policy.model.eval()

@@ -111,6 +111,14 @@ def test_an_adapter_is_gone_on_with_and_another_models_refused(checkpoint, tmp_p
     assert "no LoRA adapter" in refused(read_policy, ModelConfig(checkpoint, adapter=str(tmp_path / "nowhere")))
 
 
+def test_an_adapter_goes_on_the_layers_that_are_named(checkpoint):
+    pytest.importorskip("peft")
+    some = read_policy(ModelConfig(checkpoint, lora_rank=2, lora_modules="q_proj+down_proj"))
+    assert {name.split(".")[-4] for name in some.weights()} == {"q_proj", "down_proj"}
+    assert "no adapter can be put on ['wrong_proj']" in refused(
+        read_policy, ModelConfig(checkpoint, lora_rank=2, lora_modules="wrong_proj"))
+
+
 def test_what_a_model_lacks_is_said(policy, checkpoint, tmp_path):
     policy.tokenizer.chat_template = None
     policy.save(tmp_path / "mute")

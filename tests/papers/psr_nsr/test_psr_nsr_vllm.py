@@ -1,5 +1,8 @@
 """Training through vLLM on a CPU: base, GRPO, PSR, NSR of the stand-in, beside the torch sampler. Run by `make test-vllm`."""
 
+import os
+import signal
+
 import pytest
 
 pytest.importorskip("vllm")
@@ -7,7 +10,7 @@ pytest.importorskip("vllm")
 from stand_in import needs_texts, one_digit_answers, taught, toy_arms  # noqa: E402
 
 from polarity_lib.engines.torch_sampler import ModelSampler  # noqa: E402
-from polarity_lib.engines.vllm import VllmSampler  # noqa: E402
+from polarity_lib.engines.vllm import EngineFailed, VllmEngine, VllmSampler  # noqa: E402
 from polarity_lib.results import RunFolder, without_timings  # noqa: E402
 from polarity_lib.training import train  # noqa: E402
 
@@ -63,18 +66,26 @@ def test_numbers_are_those_of_the_torch_sampler_within_the_gap(name, model, tmp_
     assert shared.to_numpy() == pytest.approx(by_torch.to_numpy(), abs=1e-3, nan_ok=True)
 
 
-def test_a_killed_run_goes_on_and_greedy_answers_are_the_torch_samplers(model, tmp_path, monkeypatch):
+def test_a_run_whose_engine_dies_goes_on_and_greedy_answers_are_the_torch_samplers(model, tmp_path, monkeypatch):
     config = toy_arms(model, engine="vllm")["nsr"]
     whole = metrics_of(config, tmp_path, "whole")
-    save = RunFolder.save_checkpoint
+    save, make = RunFolder.save_checkpoint, VllmEngine.__init__
+    engines = []
 
-    def save_and_die(self, state):
+    def made(self, *args, **options):
+        make(self, *args, **options)
+        engines.append(self)
+
+    def save_and_kill(self, state):
         save(self, state)
-        raise KeyboardInterrupt
+        for process in engines[-1].llm.llm_engine.engine_core.resources.engine_manager.processes:
+            os.kill(process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_die)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(VllmEngine, "__init__", made)
+    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_kill)
+    with pytest.raises(EngineFailed, match="the same command goes on from its last checkpoint"):
         metrics_of(config, tmp_path, "killed")
+    assert not engines[-1].folder.exists()  # what it left is swept up
     monkeypatch.setattr(RunFolder, "save_checkpoint", save)
     continued = metrics_of(config, tmp_path, "killed")
     assert list(continued.index) == list(whole.index)
