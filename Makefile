@@ -19,10 +19,13 @@ EXTRAS ?= study,math,peers,test
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 YES ?=
+METHOD ?=
+AGAINST ?= grpo,psr
+WORLDS ?= latent,search
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $(p))))
 
-KNOWN := SCALE SEEDS ONLY FULL REUSE MODEL WITH PROFILE CORES VENV EXTRAS PIP_ARGS PYTEST_ARGS YES PYTHON
+KNOWN := SCALE SEEDS ONLY FULL REUSE MODEL WITH PROFILE CORES VENV EXTRAS PIP_ARGS PYTEST_ARGS YES METHOD AGAINST WORLDS PYTHON
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v)))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MFLAGS MAKEOVERRIDES SHELL -%,$(GIVEN))
 # make itself would ignore a misspelt variable and compute something else.
@@ -41,7 +44,10 @@ STUDY = --scale $(call quoted,$(SCALE)) --cores $(call quoted,$(CORES)) $(if $(S
 	$(if $(MODEL),--model $(call quoted,$(MODEL))) $(if $(WITH),--with $(call quoted,$(WITH))) $(if $(PROFILE),--profile $(call quoted,$(PROFILE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help env study plan report publish lab test test-verl test-vllm data clean-runs
+COMPARE = $(call quoted,$(METHOD)) --against $(call quoted,$(AGAINST)) --worlds $(call quoted,$(WORLDS)) \
+	--seeds $(call quoted,$(or $(SEEDS),8)) --scale $(call quoted,$(SCALE)) --cores $(call quoted,$(CORES))
+
+.PHONY: help env study plan report compare publish lab test test-verl test-vllm data clean-runs
 
 help:  ## list these targets
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -72,14 +78,19 @@ plan: env  ## print runs and hours without running; SCALE=paper prints GPU hours
 report: env  ## write Snakemake's page about a finished study: jobs, times, files
 	@$(POLARITY) report $(STUDY)
 
+compare: env  ## your method beside others: METHOD=mine.py AGAINST=grpo,psr WORLDS=latent,search SEEDS=8
+	@test -n $(call quoted,$(METHOD)) || { echo "METHOD names your method: a file, file.py:name, or a registered name"; exit 2; }
+	@$(POLARITY) compare $(COMPARE)
+
 publish: env  ## turn the finished runs of the committed study into data/results and figures
 	@$(POLARITY) publish
 
 lab: env  ## open JupyterLab on the notebooks
 	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/jupyter lab --notebook-dir=. notebooks
 
+# One test process per core, each with one thread; a free one takes tests from a busy one.
 test: env  ## run the tests, every notebook at scale smoke included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(call quoted,$(CORES)) --dist worksteal $(PYTEST_ARGS)
 
 # verl wants an older transformers than the rest, so it lives alone. The library itself is read from this folder.
 VERL_VENV := $(VENV)-verl

@@ -6,6 +6,7 @@
     python -m polarity_lib study --only 10 --seeds 3
     python -m polarity_lib study --only 10 --scale paper --model Qwen/Qwen3-0.6B --with engine=vllm
     python -m polarity_lib own completions/ --methods grpo,psr,nsr --recheck
+    python -m polarity_lib compare mine.py --against grpo,psr --worlds latent --seeds 8
     python -m polarity_lib publish
 
 argparse does it: a few commands with plain options need no dependency.
@@ -110,6 +111,16 @@ def build_parser() -> Parser:
     export.add_argument("run", help="the name of its folder, or a path to it")
     export.add_argument("folder", help="where the checkpoint goes; must not exist")
 
+    compare = commands.add_parser("compare", help="your method beside others: tuned, run with controls, judged, drawn",
+                                  allow_abbrev=False)
+    compare.add_argument("method", help="a registered name, file.py, or file.py:name")
+    compare.add_argument("--against", default="grpo,psr", help="methods, separated by commas")
+    compare.add_argument("--worlds", default="latent,search", help="separated by commas")
+    compare.add_argument("--seeds", type=whole_number, default=8)
+    compare.add_argument("--scale", default="tiny")
+    compare.add_argument("--cores", type=whole_number, default=cores_allowed())
+    compare.add_argument("--dry-run", action="store_true", help="check the method and print the cost only")
+
     commands.add_parser("publish", help="collect the committed study from data/runs into data/results")
     pages = commands.add_parser("pages", help="write the README's findings and the pages of docs/ that are made from tables")
     pages.add_argument("--check", action="store_true", help="exit 1 if one is out of date")
@@ -207,6 +218,15 @@ def command_export(args) -> None:
     print(export(args.run, args.folder))
 
 
+def command_compare(args) -> int:
+    """A method beside others."""
+    from polarity_lib.study.compare import asked_for, compare_methods
+
+    asked = asked_for(args.method, args.against, args.worlds, args.seeds, args.scale)
+    files = (args.method, *args.against.split(","))
+    return compare_methods(asked, args.cores, args.dry_run, files)
+
+
 def command_publish(args) -> None:
     """Collect the committed study."""
     from polarity_lib.study.publishing import publish
@@ -244,8 +264,8 @@ def command_clean(args) -> int:
 
 COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_base_policy, "notebook": command_notebook,
             "study": command_study, "plan": command_study, "report": command_study,
-            "own": command_own, "export": command_export, "publish": command_publish, "pages": command_pages,
-            "clean-runs": command_clean}
+            "own": command_own, "compare": command_compare, "export": command_export, "publish": command_publish,
+            "pages": command_pages, "clean-runs": command_clean}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -190,6 +190,7 @@ class RunConfig:
     eval_top_p: float = 1.0
     checkpoint_every: int = 20
     probes: tuple = ()  # names of probes, which papers offer: further measurements after training
+    watches: tuple = ()  # names of watches, which papers offer: measurements of every batch, kept batch by batch
     offline: OfflineConfig | None = None  # answers come from a data set; None: they are drawn batch by batch
 
     def __post_init__(self):

@@ -42,6 +42,27 @@ class Experiment:
         return tuple(self.notebook.split(","))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """One way in which `make compare` reads a method against others; papers offer them.
+
+    Attributes:
+        title: as the cost and the figures name it.
+        arms: (scale, seed, world, {label: method}, {label: rate}) -> {arm: RunConfig}; the first label is the method compared.
+        tests: (its label, another's, world, arms, answers per test problem) -> sub-tests of the first above the other.
+        most_seeds: 0: as many as were asked for.
+        worlds: where it is read; () for everywhere.
+        draw: (runs, labels) -> a figure of its own.
+    """
+
+    title: str
+    arms: Callable[..., dict[str, RunConfig]]
+    tests: Callable[..., tuple]
+    most_seeds: int = 0
+    worlds: tuple[str, ...] = ()
+    draw: Callable | None = None
+
+
 def experiments_at(scale: str):
     """The experiments there are at a scale: language models have their own."""
     return AT_PAPER_SCALE if at_paper_scale(scale) else EXPERIMENTS

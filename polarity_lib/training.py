@@ -27,6 +27,7 @@ from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
 from polarity_lib.exporting import keep_trained
+from polarity_lib.mechanism import loss_weights
 from polarity_lib.methods import Method, Progress, brought, in_force, method_named, rows_kept
 from polarity_lib.models import starting_policy
 from polarity_lib.objectives import BatchCounts
@@ -34,7 +35,7 @@ from polarity_lib.offline import Answers, drawn_anew, stored_answers
 from polarity_lib.policy import Packed, Policy, hidden_states, one_row_each, one_thread, pack, token_distributions, token_logprobs
 from polarity_lib.problems import Problem, any_world
 from polarity_lib.provenance import provenance
-from polarity_lib.registry import METHODS, PROBES
+from polarity_lib.registry import METHODS, PROBES, WATCHES
 from polarity_lib.results import RunFolder, say
 from polarity_lib.rewards import control_verdicts
 from polarity_lib.rollouts import Rollouts
@@ -137,6 +138,8 @@ def prepare(config: RunConfig, device: str) -> Run:
     method = method_named(config.method, dict(config.options))
     for probe in config.probes:
         choose("probe", probe, PROBES)
+    for watch in config.watches:
+        choose("watch", watch, WATCHES)
     world = any_world(config.world)
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
@@ -188,7 +191,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
 
     Returns:
         metrics (step, metric, value; step metrics are means since the
-        previous curve point), problems (right answers per problem of the test
+        previous curve point, those of a watch stand batch by batch), problems (right answers per problem of the test
         set and the pool), rollouts (a few, as text), updates (length of the
         parameter change of every step).
     """
@@ -286,6 +289,8 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     metrics |= diagnostics.describe_advantages(advantages_NT, rollouts.mask_NT, rollouts.correct_N)
     metrics |= {f"brought/{name}": float(rollouts.extras[name].float().mean()) for name in sorted(brought(method))}
     metrics |= update(run, judged, advantages_NT, keep_N, update_size)
+    if config.watches:
+        run.log(watched(run, rollouts, advantages_NT, keep_N))
     if run.critic:
         where = rollouts.mask_NT.bool()
         returns_M = judged.extras["returns"][where].to(run.policy.device)
@@ -297,6 +302,24 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     metrics["timing.verify"] = clock["judged"] - clock["sampled"]
     metrics["timing.update"] = clock["updated"] - clock["judged"]
     return metrics
+
+
+def watched(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor) -> dict[str, float]:
+    """What the run's watches see in this batch, by the true verdicts; logged batch by batch, and nothing of the run hangs on it.
+
+    A watch is a function (rollouts, weights_NT) -> metrics. The weights are those of one update on the whole batch
+    (`mechanism.loss_weights`); NaN where the method's loss wants more than the rollouts hold.
+    """
+    if run.method.needs or brought(run.method):
+        weights_NT = torch.full_like(rollouts.mask_NT, math.nan)
+    elif not advantages_NT.any():
+        weights_NT = torch.zeros_like(rollouts.mask_NT)
+    else:
+        weights_NT = loss_weights(run.method, rollouts, advantages_NT, keep_N)
+    found = {}
+    for name in run.config.watches:
+        found |= WATCHES[name](rollouts, weights_NT)
+    return found
 
 
 def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,

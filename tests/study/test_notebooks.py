@@ -41,8 +41,11 @@ def test_parameters_are_literals_one_per_line(path):
 
 @pytest.fixture(scope="session")
 def shared_runs(tmp_path_factory):
-    """Runs that several notebooks load are computed once."""
-    return tmp_path_factory.mktemp("runs")
+    """Runs that several notebooks load are computed once, by whichever test process comes first."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "notebook_runs"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.mark.notebook
