@@ -1,9 +1,11 @@
 """Tables to figures for notebook 60: discovery curves, their reason, the map of methods."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 
-from polarity_lib import plots
+from polarity_lib import plots, registry
 from polarity_lib.papers.discovery import clock, theory
 from polarity_lib.plots import NEUTRAL, RIGHT, WRONG, arm_colour, arm_label
 
@@ -118,12 +120,8 @@ def plot_map(size: int = 8, columns: int = 5):
     return fig
 
 
-def _title(names: tuple[str, ...], most: int = 4) -> str:
-    """The labels of a family, on as many lines as needed."""
-    words = [arm_label(name) for name in names]
-    more = [f"and {len(words) - most} more"] if len(words) > most else []
-    lines, words = [], words[:most] + more
-    while words:
-        lines.append(", ".join(words[:2]))
-        words = words[2:]
-    return ",\n".join(lines)
+def _title(names: tuple[str, ...], most: int = 3, width: int = 28) -> str:
+    """The labels of a family, on as many lines as needed; those without a label of their own are counted."""
+    words = list(dict.fromkeys(arm_label(name) for name in names if name in registry.STYLES))[:most] or [names[0]]
+    more = len(names) - len(words)
+    return textwrap.fill("; ".join(words) + (f"; {more} more" if more else ""), width)
