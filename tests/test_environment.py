@@ -42,7 +42,7 @@ def test_everything_asked_for_is_pinned():
 CORE = ("outside", "config", "registry", "results", "provenance", "problems", "policy", "pretraining", "rollouts", "engines",
         "rewards", "advantages",
         "objectives", "methods", "digests", "diagnostics", "evaluation", "critic", "offline", "loading", "models",
-        "training", "experiments")
+        "boards", "exporting", "training", "experiments")
 PARTS = sorted(path.relative_to(ROOT / "polarity_lib").with_suffix("").as_posix() for part in ("methods", "experiments", "probes")
                for path in (ROOT / "polarity_lib" / "papers").glob(f"*/{part}.py"))  # what runs need of papers
 ASKED = {re.match(r"[\w.-]+", requirement).group().lower() for requirement in PROJECT["dependencies"]}
