@@ -4,6 +4,7 @@
     python -m polarity_lib run psr_nsr_latent --arms nsr,grpo --seeds 2
     python -m polarity_lib notebook 10 -p scale tiny -p seeds 2
     python -m polarity_lib study --only 10 --seeds 3
+    python -m polarity_lib study --only 10 --scale paper --model Qwen/Qwen3-0.6B --with engine=vllm
     python -m polarity_lib own completions/ --methods grpo,psr,nsr --recheck
     python -m polarity_lib compare mine.py --against grpo,psr --worlds latent --seeds 8
     python -m polarity_lib publish
@@ -17,6 +18,7 @@ import os
 import sys
 from pathlib import Path
 
+from polarity_lib.config import ConfigError, scale_named
 from polarity_lib.outside import cores_allowed, end_in_one_line
 from polarity_lib.results import ROOT, runs_root
 
@@ -59,6 +61,7 @@ def build_parser() -> Parser:
     run.add_argument("experiment")
     run.add_argument("--arms", default="all", help="names separated by commas")
     run.add_argument("--scale", default="tiny")
+    add_model(run)
     run.add_argument("--seeds", type=whole_number, default=1)
     run.add_argument("--fresh", action="store_true", help="compute here even what is committed in data/results")
 
@@ -84,11 +87,13 @@ def build_parser() -> Parser:
                        ("report", "Snakemake's page about a finished study: jobs, times, files")):
         study = commands.add_parser(name, help=text, allow_abbrev=False)
         study.add_argument("--scale", default="tiny")
+        add_model(study)
         study.add_argument("--seeds", type=whole_number)
         study.add_argument("--only", default="", help="notebooks by number, separated by commas")
         study.add_argument("--full", action="store_true", help="the committed study")
         study.add_argument("--reuse", type=int, choices=(0, 1), help="take runs committed in data/results")
         study.add_argument("--cores", type=whole_number, default=cores_allowed())
+        study.add_argument("--profile", default="", help="run jobs elsewhere: slurm, kubernetes, or a folder with a config.yaml")
         study.add_argument("--dry-run", action="store_true", help="list the jobs only")
 
     own = commands.add_parser("own", help="what each method would do with rollouts that somebody else's run logged",
@@ -100,6 +105,11 @@ def build_parser() -> Parser:
     own.add_argument("--step", default="", help="which logged step; the last by default")
     own.add_argument("--model", default="", help="folder or hub name: read log-probabilities and compare gradients with it")
     own.add_argument("--recheck", action="store_true", help="judge the responses again by the mathematics verifier")
+
+    export = commands.add_parser("export", help="write the model that a run trained as one checkpoint, with its card",
+                                 allow_abbrev=False)
+    export.add_argument("run", help="the name of its folder, or a path to it")
+    export.add_argument("folder", help="where the checkpoint goes; must not exist")
 
     compare = commands.add_parser("compare", help="your method beside others: tuned, run with controls, judged, drawn",
                                   allow_abbrev=False)
@@ -119,11 +129,30 @@ def build_parser() -> Parser:
     return parser
 
 
+def add_model(parser) -> None:
+    """What scale paper takes besides."""
+    parser.add_argument("--model", default="", help="at scale paper: a language model, hub id or folder")
+    parser.add_argument("--with", dest="changes", default="", help="what differs from its sizes: engine=vllm,steps=20")
+
+
+def scale_of(args) -> str:
+    """The scale with the model behind it, as notebooks and jobs know it: paper:MODEL,field=value."""
+    if not args.model:
+        if args.changes:
+            raise ConfigError("--with (WITH=...) changes the sizes of a model's runs: name the model, MODEL=<hub id or folder>.")
+        return args.scale
+    model = os.path.abspath(args.model) if Path(args.model).is_dir() else args.model
+    scale = ",".join([f"{args.scale}:{model}", *filter(None, args.changes.replace(" ", ",").split(","))])
+    if scale_named(scale).model != model:
+        raise ConfigError(f"--with wants field=value, separated by commas, not {args.changes!r}.")
+    return scale
+
+
 def command_run(args) -> None:
     """Compute or continue arms of an experiment."""
     from polarity_lib.experiments import experiment, train_or_load
 
-    train_or_load(experiment(args.experiment, args.arms, args.scale, args.seeds), reuse_published=not args.fresh)
+    train_or_load(experiment(args.experiment, args.arms, scale_of(args), args.seeds), reuse_published=not args.fresh)
 
 
 def command_base_policy(args) -> None:
@@ -166,13 +195,13 @@ def command_study(args) -> int:
     from polarity_lib.study.running import run_study, write_report
 
     reuse = None if args.reuse is None else bool(args.reuse)
-    settings = Settings(args.scale, args.seeds, args.only, args.full, reuse)
+    settings = Settings(scale_of(args), args.seeds, args.only, args.full, reuse)
     if args.command == "report":
         return write_report(settings, runs_root() / "study" / f"report-{settings.label}.html")
     if args.command == "plan" and not args.dry_run:
         print(plan_text(settings, args.cores))
         return 0
-    return run_study(settings, args.cores, args.dry_run)
+    return run_study(settings, args.cores, args.dry_run, args.profile)
 
 
 def command_own(args) -> None:
@@ -180,6 +209,13 @@ def command_own(args) -> None:
     from polarity_lib.study.own import report
 
     print(report(args.table, args.columns, args.methods, args.right_above, args.model, args.recheck, args.step))
+
+
+def command_export(args) -> None:
+    """A checkpoint to take elsewhere."""
+    from polarity_lib.exporting import export
+
+    print(export(args.run, args.folder))
 
 
 def command_compare(args) -> int:
@@ -228,14 +264,14 @@ def command_clean(args) -> int:
 
 COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_base_policy, "notebook": command_notebook,
             "study": command_study, "plan": command_study, "report": command_study,
-            "own": command_own, "compare": command_compare, "publish": command_publish, "pages": command_pages,
-            "clean-runs": command_clean}
+            "own": command_own, "compare": command_compare, "export": command_export, "publish": command_publish,
+            "pages": command_pages, "clean-runs": command_clean}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; a mistake in its arguments is one line and status 2, before any computing."""
     args = build_parser().parse_args(arguments)
-    for variable in ("POLARITY_RUNS", "POLARITY_SITE", "POLARITY_PAPERS", "POLARITY_TEST_DATA"):
+    for variable in ("POLARITY_RUNS", "POLARITY_SITE", "POLARITY_PAPERS", "POLARITY_TEST_DATA", "POLARITY_TENSORBOARD"):
         if os.environ.get(variable, "").strip():  # relative to where the person stands, for every process that we start
             os.environ[variable] = os.path.abspath(os.path.expanduser(os.environ[variable].strip()))
     return end_in_one_line(COMMANDS[args.command], args)

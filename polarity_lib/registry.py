@@ -14,7 +14,7 @@ and any of these modules, each imported when somebody first asks for what is in 
     claims.py       CLAIMS       (Claim, ...); for written pages: FINDINGS, SUMMARIES, KNOWN_BEFORE
     figures.py      STYLES       {arm: (label, colour, dashes)}
     pages.py        PAGES        {file name: function () -> markdown}, written to docs/ from tables; FINDINGS may stand here too
-    paper_scale.py  plan_text()  what the paper's own models and data would take
+    paper_scale.py  EXPERIMENTS  {name: Experiment} for language models; PUBLISHED, what the paper itself ran
     theory.py       where there are theorems to check; notebooks NN_name.ipynb may lie beside
 
 Papers are looked for in `polarity_lib/papers`, in installed packages that declare the entry-point
@@ -167,6 +167,7 @@ class Catalogue(MutableMapping):
 
 METHODS = Catalogue("method", "methods", "METHODS")
 EXPERIMENTS = Catalogue("experiment", "experiments", "EXPERIMENTS")
+AT_PAPER_SCALE = Catalogue("experiment at scale paper", "paper_scale", "EXPERIMENTS")
 PROBES = Catalogue("probe", "probes", "PROBES")
 WATCHES = Catalogue("watch", "watches", "WATCHES")
 READINGS = Catalogue("reading", "readings", "READINGS")

@@ -7,6 +7,7 @@ that was never interrupted: every random draw has its own label (config.derive_s
 so there is no generator state to lose.
 """
 
+import contextlib
 import copy
 import functools
 import math
@@ -19,18 +20,20 @@ import torch
 from torch import Tensor
 
 from polarity_lib import diagnostics
+from polarity_lib.boards import board
 from polarity_lib.config import ConfigError, RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
 from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
+from polarity_lib.exporting import keep_trained
 from polarity_lib.mechanism import loss_weights
 from polarity_lib.methods import Method, Progress, brought, in_force, method_named, rows_kept
+from polarity_lib.models import starting_policy
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.offline import Answers, drawn_anew, stored_answers
 from polarity_lib.policy import Packed, Policy, hidden_states, one_row_each, one_thread, pack, token_distributions, token_logprobs
-from polarity_lib.pretraining import base_policy
-from polarity_lib.problems import Problem, world_named
+from polarity_lib.problems import Problem, any_world
 from polarity_lib.provenance import provenance
 from polarity_lib.registry import METHODS, PROBES, WATCHES
 from polarity_lib.results import RunFolder, say
@@ -106,16 +109,21 @@ class Run:
         return {
             "step": self.step, "rows": self.rows, "samples": self.samples,
             "window": self.window, "norms": self.norms, "seconds": self.seconds,
-            "position": self.stream.position, "model": self.policy.model.state_dict(),
+            "position": self.stream.position, "model": self.policy.weights(),
             "optimizer": self.optimizer.state_dict(),
             "critic": self.critic.state() if self.critic else None,
         }
+
+    def close(self) -> None:
+        """End the engine, if one samples in the policy's place."""
+        if self.policy.engine is not None:
+            self.policy.engine.close()
 
     def restore(self, state: dict) -> None:
         self.step, self.rows, self.samples = state["step"], state["rows"], state["samples"]
         self.window, self.norms, self.seconds = state["window"], state["norms"], state.get("seconds", 0.0)
         self.stream.position = state["position"]
-        self.policy.model.load_state_dict(state["model"])
+        self.policy.take_weights(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.critic:
             self.critic.restore(state["critic"])
@@ -132,15 +140,15 @@ def prepare(config: RunConfig, device: str) -> Run:
         choose("probe", probe, PROBES)
     for watch in config.watches:
         choose("watch", watch, WATCHES)
-    world = world_named(config.world)
+    world = any_world(config.world)
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
     answers, pool = None, [] if config.offline else world.draw("train", config.pool_size or world.size("train"), config.seed)
-    policy = base_policy(config.start, device)
+    policy = starting_policy(config.start, device)
     if config.offline:
-        answers = stored_answers(config, policy, lambda start: base_policy(start, device), stream_of(config))
+        answers = stored_answers(config, policy, lambda start: starting_policy(start, device), stream_of(config))
         pool = answers.problems
-    parameters = [p for p in policy.model.parameters() if p.requires_grad]
+    parameters = policy.parameters()
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(parameters, lr=config.learning_rate)
     else:
@@ -188,8 +196,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         parameter change of every step).
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with one_thread(device):
-        run = prepare(config, device)
+    with one_thread(device), board(config.name) as on_board, contextlib.closing(prepare(config, device)) as run:
         saved = folder.load_checkpoint()
         if saved:
             run.restore(saved)
@@ -203,7 +210,8 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         while run.step < config.steps and not diverged:
             if run.step % config.curve_every == 0:
                 run.log_window()
-                run.log(curve(run))
+                run.log(found := curve(run))
+                on_board(run.step, found)
             size = update_sizes[run.step] if update_sizes else None
             begin_round(run, folder)
             try:
@@ -215,6 +223,7 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
             run.window.append(metrics)
             run.norms.append(metrics["update/norm"])
             folder.watch({"step": run.step, **metrics})
+            on_board(run.step, metrics)
             run.step += 1
             run.seconds = before + time.monotonic() - began
             if run.step % config.checkpoint_every == 0:
@@ -228,6 +237,8 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
         else:
             run.log(curve(run))
             final, problems = final_evaluation(run)
+            keep_trained(run.policy, config, folder.path, final)
+        on_board(run.step, final)
         run.log(final | {"timing.run": before + time.monotonic() - began})
         tables = {
             "updates": pd.DataFrame({"step": range(len(run.norms)), "norm": run.norms}),
@@ -273,7 +284,7 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     advantages_NT = method.advantage(judged, rewards_N, progress)
     advantages_NT = advantages_NT * keep_N[:, None]
 
-    metrics = diagnostics.describe_rollouts(rollouts)
+    metrics = diagnostics.describe_rollouts(rollouts) | diagnostics.describe_gaps(rollouts)
     metrics["train/paid"] = float(judged.correct_N.float().mean())  # what the training's own verifier calls right
     metrics |= diagnostics.describe_advantages(advantages_NT, rollouts.mask_NT, rollouts.correct_N)
     metrics |= {f"brought/{name}": float(rollouts.extras[name].float().mean()) for name in sorted(brought(method))}
@@ -329,15 +340,16 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
             skipped += 1
             continue
         run.optimizer.zero_grad()
-        pieces = split_rows(rows, rollouts.mask_NT)
-        logprobs_NT, entropies_NT = forward_pieces(run, rollouts, rows, pieces)
-        loss, ratios, gap = loss_of(run, rollouts, advantages_NT, rows, counts, logprobs_NT, entropies_NT)
-        if not torch.isfinite(loss):
-            raise Diverged("loss", run)
-        if len(pieces) == 1:
-            loss.backward()
-        else:
-            backward_pieces(run, rollouts, rows, pieces, torch.autograd.grad(loss, logprobs_NT)[0])
+        pieces = split_rows(rows, rollouts.mask_NT, run.policy.served.tokens_per_pass)
+        with run.policy.for_gradients():
+            logprobs_NT, entropies_NT = forward_pieces(run, rollouts, rows, pieces)
+            loss, ratios, gap = loss_of(run, rollouts, advantages_NT, rows, counts, logprobs_NT, entropies_NT)
+            if not torch.isfinite(loss):
+                raise Diverged("loss", run)
+            if len(pieces) == 1:
+                loss.backward()
+            else:
+                backward_pieces(run, rollouts, rows, pieces, torch.autograd.grad(loss, logprobs_NT)[0])
         moved.append(ratios)
         gaps.append(gap)
         limit = config.grad_clip or float("inf")
@@ -432,18 +444,22 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
     if (run.config.minibatches == 1 and not wants_distributions and not wants_hidden) or not rows.any():
         return {}
     found = {"old_logprobs": torch.zeros_like(rollouts.mask_NT)}
-    mask_NT = rollouts.mask_NT[rows].to(run.policy.device)
+
+    def note(name, piece, values_M):
+        if name not in found:
+            found[name] = torch.zeros(*rollouts.mask_NT.shape, values_M.shape[1])
+        found[name][rollouts.mask_NT.bool() & piece[:, None]] = values_M
+
     with torch.no_grad():
-        logprobs_NT, _, hidden_MC = token_logprobs(
-            run.policy.model, pack_rows(rollouts, rows, run.policy.packs), mask_NT, run.config.temperature)
-        found["old_logprobs"][rows] = logprobs_NT.cpu()
-        if wants_distributions:
-            logs_MV = token_distributions(run.policy.model, hidden_MC, run.config.temperature).cpu()
-            found["old_distributions"] = torch.zeros(*rollouts.mask_NT.shape, logs_MV.shape[1])
-            found["old_distributions"][rollouts.mask_NT.bool() & rows[:, None]] = logs_MV
-        if wants_hidden:
-            found["old_hidden"] = torch.zeros(*rollouts.mask_NT.shape, hidden_MC.shape[1])
-            found["old_hidden"][rollouts.mask_NT.bool() & rows[:, None]] = hidden_MC.cpu()
+        for piece in pieces_without_gradient(run, rows, rollouts):
+            logprobs_NT, _, hidden_MC = token_logprobs(
+                run.policy.model, pack_rows(rollouts, piece, run.policy.packs),
+                rollouts.mask_NT[piece].to(run.policy.device), run.config.temperature)
+            found["old_logprobs"][piece] = logprobs_NT.cpu()
+            if wants_distributions:
+                note("old_distributions", piece, token_distributions(run.policy.model, hidden_MC, run.config.temperature).cpu())
+            if wants_hidden:
+                note("old_hidden", piece, hidden_MC.cpu())
     return found
 
 
@@ -453,18 +469,21 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
     everything = torch.ones(len(rollouts), dtype=torch.bool)
     if not run.critic and run.reference is None:
         return extras
+    pieces = pieces_without_gradient(run, everything, rollouts)
     with torch.no_grad():
-        packed = pack_rows(rollouts, everything, run.policy.packs)
-        mask_NT = rollouts.mask_NT.to(run.policy.device)
         if run.critic:
-            hidden_MC = hidden_states(run.policy.model, packed)
+            packs = run.policy.packs
+            hidden_MC = torch.cat([hidden_states(run.policy.model, pack_rows(rollouts, piece, packs)) for piece in pieces])
             values_M = run.critic(hidden_MC).cpu()
             extras["hidden"] = hidden_MC
             extras["values"] = torch.zeros_like(rollouts.mask_NT).index_put(
                 rollouts.mask_NT.bool().nonzero(as_tuple=True), values_M)
         if run.reference is not None:
-            reference_NT, _, _ = token_logprobs(run.reference, packed, mask_NT, run.config.temperature)
-            extras["reference_logprobs"] = reference_NT.cpu()
+            extras["reference_logprobs"] = torch.zeros_like(rollouts.mask_NT)
+            for piece in pieces:
+                packed, mask_NT = pack_rows(rollouts, piece, run.policy.packs), rollouts.mask_NT[piece].to(run.policy.device)
+                reference_NT, _, _ = token_logprobs(run.reference, packed, mask_NT, run.config.temperature)
+                extras["reference_logprobs"][piece] = reference_NT.cpu()
     return extras
 
 
@@ -495,18 +514,25 @@ def split_bundle(prompt: list[int], answers: list[list[int]]) -> list[tuple[list
     return parts
 
 
-def split_rows(rows: Tensor, mask_NT: Tensor) -> list[Tensor]:
-    """Boolean masks that cover `rows`, each of at most about TOKENS_PER_PASS response tokens."""
+def split_rows(rows: Tensor, mask_NT: Tensor, tokens: int = 0) -> list[Tensor]:
+    """Boolean masks that cover `rows`, each of at most about so many response tokens; 0: TOKENS_PER_PASS."""
     tokens_N = mask_NT.sum(1) * rows
-    piece_N = (tokens_N.cumsum(0) - tokens_N).div(TOKENS_PER_PASS, rounding_mode="floor")
+    piece_N = (tokens_N.cumsum(0) - tokens_N).div(tokens or TOKENS_PER_PASS, rounding_mode="floor")
     return [rows & (piece_N == piece) for piece in piece_N[rows].unique()]
+
+
+def pieces_without_gradient(run: Run, rows: Tensor, rollouts: Rollouts) -> list[Tensor]:
+    """The same where no graph is kept: all at once, unless the policy says how much."""
+    tokens = run.policy.served.tokens_per_pass
+    return split_rows(rows, rollouts.mask_NT, tokens) if tokens else [rows]
 
 
 def curve(run: Run) -> dict[str, float]:
     """Validation metrics at this step, on the same problems and the same random numbers every time."""
     config = run.config
-    problems = world_named(config.world).draw("validation", config.curve_problems, config.seed)
-    metrics, counts = evaluate(run.policy, problems, config.curve_samples, f"{config.seed}/curve", config.eval_temperature)
+    problems = any_world(config.world).draw("validation", config.curve_problems, config.seed)
+    metrics, counts = evaluate(run.policy, problems, config.curve_samples, f"{config.seed}/curve",
+                               config.eval_temperature, config.eval_top_p)
     shares = counts.correct / counts.samples  # by halves of the problems: one may choose a checkpoint, the other then judges it
     metrics |= {"half/even": float(shares[::2].mean()), "half/odd": float(shares[1::2].mean())}
     return {f"validation/{k}": v for k, v in metrics.items()}
@@ -514,13 +540,14 @@ def curve(run: Run) -> dict[str, float]:
 
 def final_evaluation(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
     """Test set and training pool, counted per problem."""
-    config, world = run.config, world_named(run.config.world)
+    config, world = run.config, any_world(run.config.world)
     test = world.draw("test", config.final_problems, config.seed)
     found, counts = {}, []
     pool = run.stream.pool[:256]
     for name, problems, samples in (("test", test, config.final_samples),
                                     ("pool", pool, min(16, config.final_samples))):
-        metrics, table = evaluate(run.policy, problems, samples, f"{config.seed}/{name}", config.eval_temperature)
+        metrics, table = evaluate(run.policy, problems, samples, f"{config.seed}/{name}",
+                                  config.eval_temperature, config.eval_top_p)
         found |= {f"{name}/{k}": v for k, v in metrics.items()}
         counts.append(table.assign(set=name))
     for name in config.probes:
@@ -530,7 +557,7 @@ def final_evaluation(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
 
 def nothing_right(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
     """What a lost policy is worth: no answer right, to any problem. `run/diverged` is 1 in no other run."""
-    config, world = run.config, world_named(run.config.world)
+    config, world = run.config, any_world(run.config.world)
     found, counts = {"run/diverged": 1.0, "validation/pass@1": 0.0}, []
     for name, problems, samples in (("test", world.draw("test", config.final_problems, config.seed), config.final_samples),
                                     ("pool", run.stream.pool[:256], min(16, config.final_samples))):

@@ -2,10 +2,11 @@
 
     sample(problems, rollouts_per_prompt, seed) -> Rollouts
 
-and all of them turn the same uniform numbers into the same tokens.
+and the two of torch turn the same uniform numbers into the same tokens.
 
     torch_sampler  any causal model of transformers
     fast_sampler   a decoder copied from a tiny Llama-shaped policy, for many short answers
+    vllm           vLLM, for real models; imported only where a policy has such an engine
 """
 
 from polarity_lib.engines.fast_sampler import FastSampler
@@ -16,5 +17,7 @@ __all__ = ["FastSampler", "ModelSampler", "make_sampler"]
 
 
 def make_sampler(policy: Policy, **options) -> TorchSampler:
-    """The fast sampler where the policy's shape allows it, else the general one."""
+    """The policy's engine if it has one; else the fast sampler where the policy's shape allows it, else the general one."""
+    if policy.engine is not None:
+        return policy.engine.sampler(**options)
     return (FastSampler if FastSampler.supports(policy.model) else ModelSampler)(policy, **options)
