@@ -166,6 +166,8 @@ def main():
         print(f"recorded responses that need algebra: {share:.1%}")
         for name, wanted in (("recorded, plain", False), ("recorded, hard", True)):
             part = [row for row, is_hard in zip(rows, hard) if is_hard == wanted]
+            if not part:
+                continue  # a few rows may hold none that need algebra
             results[name] = measure(name, *([row[key] for row in part] for key in ("gold", "response", "label")))
     else:
         share = None

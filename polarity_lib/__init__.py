@@ -26,6 +26,7 @@ Four storeys; a module imports only from those below it (a test says so):
         engines/      what samples answers
         pretraining   base policies made from scratch
         loading       any causal language model by name or folder: served as it is, or refused
+        models        a language model as the start of a run: adapter, template, memory
         diagnostics   what a batch looks like, split by polarity
         evaluation    repeated sampling, unbiased pass@k
         critic        a small critic, for methods that ask for one

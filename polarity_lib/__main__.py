@@ -4,7 +4,9 @@
     python -m polarity_lib run psr_nsr_latent --arms nsr,grpo --seeds 2
     python -m polarity_lib notebook 10 -p scale tiny -p seeds 2
     python -m polarity_lib study --only 10 --seeds 3
+    python -m polarity_lib study --only 10 --scale paper --model Qwen/Qwen3-0.6B --with engine=vllm
     python -m polarity_lib own completions/ --methods grpo,psr,nsr --recheck
+    python -m polarity_lib compare mine.py --against grpo,psr --worlds latent --seeds 8
     python -m polarity_lib publish
 
 argparse does it: a few commands with plain options need no dependency.
@@ -16,6 +18,7 @@ import os
 import sys
 from pathlib import Path
 
+from polarity_lib.config import ConfigError, scale_named
 from polarity_lib.outside import cores_allowed, end_in_one_line
 from polarity_lib.results import ROOT, runs_root
 
@@ -61,6 +64,7 @@ def build_parser() -> Parser:
     run.add_argument("experiment")
     run.add_argument("--arms", default="all", help="names separated by commas")
     run.add_argument("--scale", default="tiny")
+    add_model(run)
     run.add_argument("--seeds", type=whole_number, default=1)
     run.add_argument("--fresh", action="store_true", help="compute here even what is committed in data/results")
     run.add_argument("--device", choices=DEVICES, help="cuda: runs of one shape side by side, as one batched model")
@@ -91,12 +95,14 @@ def build_parser() -> Parser:
         if name == "stack":
             study.add_argument("jobs", nargs="+", help="names of jobs, as the plan makes them")
         study.add_argument("--scale", default="tiny")
+        add_model(study)
         study.add_argument("--seeds", type=whole_number)
         study.add_argument("--only", default="", help="notebooks by number, separated by commas")
         study.add_argument("--full", action="store_true", help="the committed study")
         study.add_argument("--reuse", type=int, choices=(0, 1), help="take runs committed in data/results")
         study.add_argument("--device", choices=DEVICES, help="cuda: runs of one shape side by side, as one batched model")
         study.add_argument("--cores", type=whole_number, default=cores_allowed())
+        study.add_argument("--profile", default="", help="run jobs elsewhere: slurm, kubernetes, or a folder with a config.yaml")
         study.add_argument("--dry-run", action="store_true", help="list the jobs only")
 
     own = commands.add_parser("own", help="what each method would do with rollouts that somebody else's run logged",
@@ -109,6 +115,21 @@ def build_parser() -> Parser:
     own.add_argument("--model", default="", help="folder or hub name: read log-probabilities and compare gradients with it")
     own.add_argument("--recheck", action="store_true", help="judge the responses again by the mathematics verifier")
 
+    export = commands.add_parser("export", help="write the model that a run trained as one checkpoint, with its card",
+                                 allow_abbrev=False)
+    export.add_argument("run", help="the name of its folder, or a path to it")
+    export.add_argument("folder", help="where the checkpoint goes; must not exist")
+
+    compare = commands.add_parser("compare", help="your method beside others: tuned, run with controls, judged, drawn",
+                                  allow_abbrev=False)
+    compare.add_argument("method", help="a registered name, file.py, or file.py:name")
+    compare.add_argument("--against", default="grpo,psr", help="methods, separated by commas")
+    compare.add_argument("--worlds", default="latent,search", help="separated by commas")
+    compare.add_argument("--seeds", type=whole_number, default=8)
+    compare.add_argument("--scale", default="tiny")
+    compare.add_argument("--cores", type=whole_number, default=cores_allowed())
+    compare.add_argument("--dry-run", action="store_true", help="check the method and print the cost only")
+
     commands.add_parser("publish", help="collect the committed study from data/runs into data/results")
     pages = commands.add_parser("pages", help="write the README's findings and the pages of docs/ that are made from tables")
     pages.add_argument("--check", action="store_true", help="exit 1 if one is out of date")
@@ -117,12 +138,31 @@ def build_parser() -> Parser:
     return parser
 
 
+def add_model(parser) -> None:
+    """What scale paper takes besides."""
+    parser.add_argument("--model", default="", help="at scale paper: a language model, hub id or folder")
+    parser.add_argument("--with", dest="changes", default="", help="what differs from its sizes: engine=vllm,steps=20")
+
+
+def scale_of(args) -> str:
+    """The scale with the model behind it, as notebooks and jobs know it: paper:MODEL,field=value."""
+    if not args.model:
+        if args.changes:
+            raise ConfigError("--with (WITH=...) changes the sizes of a model's runs: name the model, MODEL=<hub id or folder>.")
+        return args.scale
+    model = os.path.abspath(args.model) if Path(args.model).is_dir() else args.model
+    scale = ",".join([f"{args.scale}:{model}", *filter(None, args.changes.replace(" ", ",").split(","))])
+    if scale_named(scale).model != model:
+        raise ConfigError(f"--with wants field=value, separated by commas, not {args.changes!r}.")
+    return scale
+
+
 def command_run(args) -> None:
     """Compute or continue arms of an experiment."""
     from polarity_lib.experiments import experiment, train_or_load
 
     refuse_missing(args.device)
-    arms = experiment(args.experiment, args.arms, args.scale, args.seeds)
+    arms = experiment(args.experiment, args.arms, scale_of(args), args.seeds)
     train_or_load(arms, reuse_published=not args.fresh, device=args.device)
 
 
@@ -177,7 +217,7 @@ def command_study(args) -> int:
     from polarity_lib.study.running import run_study, write_report
 
     reuse = None if args.reuse is None else bool(args.reuse)
-    settings = Settings(args.scale, args.seeds, args.only, args.full, reuse, args.device)
+    settings = Settings(scale_of(args), args.seeds, args.only, args.full, reuse, args.device)
     if args.command == "stack":
         return compute_jobs(args.jobs, settings)
     if args.command == "report":
@@ -185,8 +225,9 @@ def command_study(args) -> int:
     if args.command == "plan" and not args.dry_run:
         print(plan_text(settings, args.cores))
         return 0
-    refuse_missing(args.device)
-    return run_study(settings, args.cores, args.dry_run)
+    if not args.dry_run:
+        refuse_missing(args.device)
+    return run_study(settings, args.cores, args.dry_run, args.profile)
 
 
 def compute_jobs(names: list[str], settings) -> int:
@@ -207,6 +248,22 @@ def command_own(args) -> None:
     from polarity_lib.study.own import report
 
     print(report(args.table, args.columns, args.methods, args.right_above, args.model, args.recheck, args.step))
+
+
+def command_export(args) -> None:
+    """A checkpoint to take elsewhere."""
+    from polarity_lib.exporting import export
+
+    print(export(args.run, args.folder))
+
+
+def command_compare(args) -> int:
+    """A method beside others."""
+    from polarity_lib.study.compare import asked_for, compare_methods
+
+    asked = asked_for(args.method, args.against, args.worlds, args.seeds, args.scale)
+    files = (args.method, *args.against.split(","))
+    return compare_methods(asked, args.cores, args.dry_run, files)
 
 
 def command_publish(args) -> None:
@@ -246,14 +303,14 @@ def command_clean(args) -> int:
 
 COMMANDS = {"run": command_run, "tune": command_tune, "base-policy": command_base_policy, "notebook": command_notebook,
             "study": command_study, "plan": command_study, "report": command_study, "stack": command_study,
-            "own": command_own, "publish": command_publish, "pages": command_pages,
-            "clean-runs": command_clean}
+            "own": command_own, "compare": command_compare, "export": command_export, "publish": command_publish,
+            "pages": command_pages, "clean-runs": command_clean}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; a mistake in its arguments is one line and status 2, before any computing."""
     args = build_parser().parse_args(arguments)
-    for variable in ("POLARITY_RUNS", "POLARITY_SITE", "POLARITY_PAPERS", "POLARITY_TEST_DATA"):
+    for variable in ("POLARITY_RUNS", "POLARITY_SITE", "POLARITY_PAPERS", "POLARITY_TEST_DATA", "POLARITY_TENSORBOARD"):
         if os.environ.get(variable, "").strip():  # relative to where the person stands, for every process that we start
             os.environ[variable] = os.path.abspath(os.path.expanduser(os.environ[variable].strip()))
     return end_in_one_line(COMMANDS[args.command], args)

@@ -15,6 +15,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 
 from polarity_lib.outside import Told
@@ -77,8 +78,42 @@ def _set_fields(record) -> dict:
 
 
 @dataclass(frozen=True)
+class ModelConfig:
+    """A language model that is read instead of made here, and how it is served. The defaults are those of policies made here."""
+
+    name: str = ""  # hub id or folder
+    adapter: str = ""  # folder of a LoRA adapter to go on with
+    lora_rank: int = 0  # of a fresh adapter, which alone is trained; 0: all weights are
+    lora_modules: str = "all-linear"  # which layers get it: names joined by +, as q_proj+v_proj; all but the head
+    dtype: str = "float32"  # of the weights; an adapter's own stay in single precision
+    checkpointing: bool = False  # layers are computed again for the gradient instead of being kept
+    chat: bool = False  # prompts go through the tokenizer's chat template
+    instruction: str = ""  # stands behind every question
+    answer_tokens: int = 0  # the longest answer; 0: as the world says
+    rows: int = 1024  # answers that are sampled at once
+    tokens_per_pass: int = 0  # response tokens that go through the policy at once; 0: as training.TOKENS_PER_PASS says
+    engine: str = "torch"  # what samples: torch or vllm
+
+    def __post_init__(self):
+        choose("dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        choose("engine", self.engine, ENGINES)
+        if self.adapter and self.lora_rank:
+            raise ConfigError("adapter goes on with one that exists, lora_rank begins a fresh one: give one of the two.")
+        if self.dtype != "float32" and not (self.adapter or self.lora_rank):
+            raise ConfigError(f"All weights in {self.dtype} would lose updates as small as these to rounding. Train an adapter "
+                              "(lora_rank=16), or all weights in float32.")
+        for name, least in (("lora_rank", 0), ("answer_tokens", 0), ("rows", 1), ("tokens_per_pass", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ConfigError(f"{name} must be a whole number from {least} on, not {value!r}.")
+
+
+ENGINES = ("torch", "vllm")
+
+
+@dataclass(frozen=True)
 class StartConfig:
-    """A base policy: which text, which size, how long, which seed."""
+    """A base policy: which text, which size, how long, which seed; or a `model` that is read, then the others are empty."""
 
     corpus: str
     size: str
@@ -87,6 +122,7 @@ class StartConfig:
     batch: int = 192  # texts per step
     rate: float = 3e-3  # peak learning rate, cosine to zero
     mixture: tuple = ()  # ((source, weight), ...) of the last phase, in place of the corpus's own: a dial
+    model: ModelConfig | None = None
 
     @property
     def identity(self) -> dict:
@@ -94,7 +130,14 @@ class StartConfig:
 
     @property
     def name(self) -> str:
+        if self.model:
+            return f"{short_name(self.model.name)}-s{self.seed}-{content_hash(self.identity)}"
         return f"{self.corpus}-{self.size}-{self.steps}-s{self.seed}-{content_hash(self.identity)}"
+
+
+def short_name(model: str) -> str:
+    """The last part of a hub id or folder, of letters that every file system takes."""
+    return re.sub("[^a-zA-Z0-9.+_-]+", "_", model.rstrip("/").rpartition("/")[2]) or "model"
 
 
 @dataclass(frozen=True)
@@ -144,8 +187,10 @@ class RunConfig:
     final_problems: int = 500
     final_samples: int = 64
     eval_temperature: float = 1.0
+    eval_top_p: float = 1.0
     checkpoint_every: int = 20
     probes: tuple = ()  # names of probes, which papers offer: further measurements after training
+    watches: tuple = ()  # names of watches, which papers offer: measurements of every batch, kept batch by batch
     offline: OfflineConfig | None = None  # answers come from a data set; None: they are drawn batch by batch
 
     def __post_init__(self):
@@ -161,6 +206,8 @@ class RunConfig:
         for name in ("learning_rate", "temperature", "eval_temperature"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above zero, not {getattr(self, name)!r}.")
+        if not 0 < self.eval_top_p <= 1:
+            raise ConfigError(f"eval_top_p must be above 0 and at most 1, not {self.eval_top_p!r}.")
         if not self.grad_clip >= 0:
             raise ConfigError(f"grad_clip must be zero (off) or above, not {self.grad_clip!r}.")
         if self.pool_size and self.pool_size < self.prompts_per_step:
@@ -201,6 +248,13 @@ class Scale:
     policy: str
     start_steps: int
     run: dict = field(default_factory=dict)  # RunConfig fields
+    model: str = ""  # at scale paper: hub id or folder
+    changes: dict = field(default_factory=dict)  # at scale paper: fields of RunConfig and ModelConfig that the person set
+
+    def changes_of(self, record) -> dict:
+        """Those of the changes that are fields of a record's class."""
+        names = {f.name for f in dataclasses.fields(record)}
+        return {name: value for name, value in self.changes.items() if name in names}
 
 
 SCALES = {
@@ -219,5 +273,51 @@ SCALES = {
 
 
 def scale_named(name: str) -> Scale:
-    """Look a scale up; raises ConfigError with the valid names."""
-    return SCALES[choose("scale", name, SCALES)]
+    """Look a scale up: its name, or `paper:MODEL` with a hub id or folder behind it, then `,field=value` as often as wanted.
+
+    Raises:
+        ConfigError: unknown, with the valid names, or a model where none belongs.
+    """
+    name, _, model = name.partition(":")
+    scale = SCALES[choose("scale", name, SCALES)]
+    if model and name != PAPER:
+        raise ConfigError(f"Scale {name} makes its own policies; a model of your own belongs to scale paper (MODEL=...).")
+    model, changes = _changes_behind(model)
+    return dataclasses.replace(scale, model=model, changes=changes) if model else scale
+
+
+def _changes_behind(text: str) -> tuple[str, dict]:
+    """`a/b,engine=vllm,steps=20` as the model's name and {field: value}; a folder's own name may hold a comma."""
+    changes = {}
+    while found := re.fullmatch(r"(.*),([a-z_]+)=([^,=]*)", text):
+        text, name, value = found.groups()
+        changes[name] = _value_of(choose("field", name, CHANGEABLE), value)
+    return text, dict(sorted(changes.items()))
+
+
+def _value_of(name: str, text: str):
+    """A text as a field's value, of the type the field has."""
+    wanted = CHANGEABLE[name]
+    try:
+        return {"True": True, "False": False}[text] if wanted is bool else wanted(text)
+    except (KeyError, ValueError):
+        raise ConfigError(f"{name} wants {wanted.__name__}, not {text!r}.") from None
+
+
+# What may be changed behind a model's name. What makes another comparison may not: methods, seeds, starts.
+FIXED = ("method", "seed", "stream", "matched_to", "verdicts", "name")
+CHANGEABLE = {f.name: f.type for record in (RunConfig, ModelConfig) for f in dataclasses.fields(record)
+              if f.type in (bool, int, float, str) and f.name not in FIXED}
+GIGABYTE = 1e9
+PAPER = "paper"  # the scale of language models
+
+
+def at_paper_scale(scale: str) -> bool:
+    """Whether a scale is the papers', with a model or without."""
+    return scale.partition(":")[0] == PAPER
+
+
+def in_file_names(scale: str) -> str:
+    """A scale as files and folders are called: of a model, the last part of its name and a few digits."""
+    name, _, given = scale.partition(":")
+    return f"{name}-{short_name(scale_named(scale).model)}-{content_hash({'model': given})[:4]}" if given else name

@@ -46,6 +46,22 @@ def describe_rollouts(rollouts: Rollouts) -> dict[str, float]:
     return found
 
 
+def describe_gaps(rollouts: Rollouts) -> dict[str, float]:
+    """How far the sampler's log-probabilities lie from the trainer's, by polarity, where the sampler told it.
+
+    `sampler_gap/right` and `/wrong`: mean absolute difference in nats over the response tokens of such rows (NaN without
+    any); `/largest`: the largest row's mean. Nothing for a batch that a method put together from several draws.
+    """
+    gap_N = rollouts.extras.get("sampler_gap")
+    if gap_N is None or len(gap_N) != len(rollouts):
+        return {}
+    right_N, lengths_N = rollouts.correct_N, rollouts.mask_NT.sum(1)
+    found = {"sampler_gap/largest": float(gap_N.max())}
+    for name, rows in (("right", right_N), ("wrong", ~right_N)):
+        found[f"sampler_gap/{name}"] = float((gap_N * lengths_N)[rows].sum() / lengths_N[rows].sum()) if rows.any() else math.nan
+    return found
+
+
 def describe_advantages(advantages_NT: Tensor, mask_NT: Tensor, right_N: Tensor) -> dict[str, float]:
     """How much of the signal each polarity carries, and whether signs follow verdicts.
 

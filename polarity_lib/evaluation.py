@@ -8,7 +8,7 @@ from polarity_lib.config import RunConfig
 from polarity_lib.diagnostics import token_average
 from polarity_lib.engines import make_sampler
 from polarity_lib.policy import Policy
-from polarity_lib.problems import Problem, world_named
+from polarity_lib.problems import Problem, any_world
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import count_labels, verify
 
@@ -107,7 +107,7 @@ def gather_counts(counts: pd.DataFrame, k: int) -> np.ndarray:
 def sample_test(policy: Policy, config: RunConfig, label: str, problems: int = PROBE_PROBLEMS,
                 samples: int = PROBE_SAMPLES, times: int = 1) -> Rollouts:
     """Judged answers to the first problems of the test split; `times` as many as asked for, or as the run's scale draws."""
-    chosen = world_named(config.world).draw("test", min(problems, config.final_problems), config.seed)
+    chosen = any_world(config.world).draw("test", min(problems, config.final_problems), config.seed)
     samples = min(samples, config.final_samples) * times
     rollouts = make_sampler(policy).sample(chosen, samples, f"{config.seed}/probe/{label}")
     return rollouts.but(verdicts=verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist()))

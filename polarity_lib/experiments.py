@@ -16,11 +16,11 @@ from typing import Callable
 
 import pandas as pd
 
-from polarity_lib.config import ConfigError, RunConfig, Scale, StartConfig, choose, scale_named
+from polarity_lib.config import ConfigError, RunConfig, Scale, StartConfig, at_paper_scale, choose, scale_named
 from polarity_lib.digests import say_if_edited
 from polarity_lib.methods import method_named
 from polarity_lib.problems import world_named
-from polarity_lib.registry import EXPERIMENTS
+from polarity_lib.registry import AT_PAPER_SCALE, EXPERIMENTS
 from polarity_lib.results import ROOT, RunFolder, load_published, published_root, read_lines, say
 from polarity_lib.stacking import Wanted, free_memory, stacks_of, train_stacked
 from polarity_lib.training import train
@@ -41,6 +41,32 @@ class Experiment:
     @property
     def notebooks(self) -> tuple[str, ...]:
         return tuple(self.notebook.split(","))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way in which `make compare` reads a method against others; papers offer them.
+
+    Attributes:
+        title: as the cost and the figures name it.
+        arms: (scale, seed, world, {label: method}, {label: rate}) -> {arm: RunConfig}; the first label is the method compared.
+        tests: (its label, another's, world, arms, answers per test problem) -> sub-tests of the first above the other.
+        most_seeds: 0: as many as were asked for.
+        worlds: where it is read; () for everywhere.
+        draw: (runs, labels) -> a figure of its own.
+    """
+
+    title: str
+    arms: Callable[..., dict[str, RunConfig]]
+    tests: Callable[..., tuple]
+    most_seeds: int = 0
+    worlds: tuple[str, ...] = ()
+    draw: Callable | None = None
+
+
+def experiments_at(scale: str):
+    """The experiments there are at a scale: language models have their own."""
+    return AT_PAPER_SCALE if at_paper_scale(scale) else EXPERIMENTS
 
 
 def world_rate(world: str, method: str) -> float:
@@ -119,13 +145,14 @@ def experiment(name: str, arms: str = "all", scale: str = "tiny", seeds: int = 1
         ConfigError: unknown experiment, arm or scale (with the near misses), or a
             seeds that is not a whole number above zero. Nothing has been computed then.
     """
-    spec = EXPERIMENTS[choose("experiment", name, EXPERIMENTS)]
     size = scale_named(scale)
+    if at_paper_scale(scale) and not size.model:
+        raise ConfigError("Scale paper needs a model: MODEL=<hub id or folder>, or --scale paper:<hub id or folder>. "
+                          "`make plan SCALE=paper` prints what the papers' own would take.")
+    known_here = experiments_at(scale)
+    spec = known_here[choose("experiment", name, known_here)]
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         raise ConfigError(f"seeds is how many replicates to run, a whole number above zero, not {seeds!r}.")
-    if scale == "paper":
-        raise ConfigError("Scale 'paper' runs the papers' models on a GPU server, which needs the vLLM engine "
-                          "that is not part of this release; `make plan SCALE=paper` prints what it would take.")
     chosen = []
     for seed in range(seeds):
         known = spec.arms(size, seed)
@@ -226,7 +253,7 @@ def sizes_to_copy(arm: Arm, *how) -> list[float]:
 
 def device_of(size: str, device: str | None) -> str | None:
     """Where a run that goes alone is computed, and a base policy made: a tiny one is faster on a core than on a GPU."""
-    return "cpu" if device == "cuda" and size != "small" else device
+    return "cpu" if device == "cuda" and size in ("smoke", "tiny", "middle") else device
 
 
 def compute_stacked(arms: list[Arm], device: str, reuse_published: bool = True, progress: bool = True) -> int:
@@ -308,7 +335,8 @@ def runs_of(name: str, arms: str = "all", scale: str = "tiny", seeds: int = 1, f
             at most its own number of seeds. Otherwise those are only loaded, with all
             the seeds that exist, and never computed.
     """
-    spec = EXPERIMENTS[choose("experiment", name, EXPERIMENTS)]
+    known = experiments_at(scale)
+    spec = known[choose("experiment", name, known)]
     if full or spec.preview or scale == "smoke":
         return train_or_load(experiment(name, arms, scale, min(seeds, spec.seeds) if full else seeds), reuse_published)
     return load_finished(experiment(name, arms, scale, spec.seeds))

@@ -65,8 +65,8 @@ class Learner:
     # --- what a checkpoint holds
 
     def state(self) -> dict:
-        return {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"model": self.policy.weights(), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: dict) -> None:
-        self.policy.model.load_state_dict(state["model"])
+        self.policy.take_weights(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polarity_lib.config import ConfigError, derive_seed
 from polarity_lib.engines import make_sampler
-from polarity_lib.policy import Policy, body_of, one_row_each, pack, plain_model, token_logprobs, vocabulary_of
+from polarity_lib.policy import Policy, body_of, one_row_each, pack, plain_model, plain_state, token_logprobs, vocabulary_of
 from polarity_lib.problems import Problem
 
 # Largest difference in nats that passes. With half precision, rounding alone gives tenths.
@@ -80,11 +80,7 @@ def save_merged(policy: Policy, folder: str | Path, method: str = "") -> None:
     if hasattr(model, "peft_config"):
         model.merge_adapter()
         try:
-            prefix, inner = "base_model.model.", {}
-            for name, tensor in model.state_dict().items():
-                if "lora_" not in name:
-                    inner[name.removeprefix(prefix).replace(".base_layer", "")] = tensor
-            plain_model(model).save_pretrained(folder, state_dict=inner)
+            plain_model(model).save_pretrained(folder, state_dict=plain_state(model))
         finally:
             model.unmerge_adapter()
     else:

@@ -64,6 +64,11 @@ def token_weights(method: Method, rollouts: Rollouts) -> Tensor:
     rewards_N = method.reward(rollouts)
     keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     advantages_NT = method.advantage(rollouts, rewards_N, Progress(0, 1)) * keep_N[:, None]
+    return loss_weights(method, rollouts, advantages_NT, keep_N)
+
+
+def loss_weights(method: Method, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor) -> Tensor:
+    """[N, T] the same where advantages are known already; dropped rows have none."""
     logprobs_NT = rollouts.logprobs_NT.double().clone().requires_grad_()
     counts = obj.BatchCounts.of(rollouts.mask_NT, keep_N, rollouts.max_new_tokens)
     loss_NT = method.token_loss(logprobs_NT, logprobs_NT.detach(), advantages_NT, rollouts.mask_NT, {})

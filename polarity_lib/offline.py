@@ -29,7 +29,7 @@ from polarity_lib.config import ConfigError, RunConfig, StartConfig, content_has
 from polarity_lib.engines import make_sampler
 from polarity_lib.outside import strict_json
 from polarity_lib.policy import Policy
-from polarity_lib.problems import Problem, world_named
+from polarity_lib.problems import Problem, any_world
 from polarity_lib.provenance import weights_hash
 from polarity_lib.results import Damaged, RunFolder, clear_storage_errors, runs_root, say, write_atomic
 from polarity_lib.rollouts import Rollouts
@@ -52,7 +52,7 @@ SCHEMA = pa.schema([
 
 def with_steps(rollouts: Rollouts) -> Rollouts:
     """The rollouts with `extras["steps"]`: per row [(start, end, label), ...], where the world's checker knows steps."""
-    steps = [place_steps(p.prompt, text) if world_named(p.world).family == "chain" else []
+    steps = [place_steps(p.prompt, text) if any_world(p.world).family == "chain" else []
              for p, text in zip(rollouts.problems, rollouts.texts)]
     return rollouts.but(extras=rollouts.extras | {"steps": steps})
 
@@ -190,7 +190,7 @@ class Answers:
             **_padded(rows, self.pad), finished_N=torch.tensor([r["finished"] for r in rows]),
             texts=[r["text"] for r in rows],
             verdicts=[Verdict(r["label"], r["answer"], r["gold"], r["reason"]) for r in rows],
-            drawn=0, max_new_tokens=world_named(world).max_new_tokens,
+            drawn=0, max_new_tokens=any_world(world).max_new_tokens,
             extras={"steps": [[(s["start"], s["end"], s["label"]) for s in r["steps"]] for r in rows]})
 
 
@@ -298,7 +298,7 @@ def drawn_anew(folder: Path, config: RunConfig, policy: Policy, stream, number: 
 
 def write_set(folder: Path, config: RunConfig, writer: Policy, label: str, identity: dict) -> dict:
     """Draw the answers to a training pool and write them."""
-    offline, world = config.offline, world_named(config.world)
+    offline, world = config.offline, any_world(config.world)
     problems = world.draw("train", offline.problems, config.seed)
     about = {"world": config.world, "split": "train", "seed": config.seed, "identity": identity, "answers": offline.answers,
              "sampling": {"temperature": config.temperature, "max_new_tokens": world.max_new_tokens},

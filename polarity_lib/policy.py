@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
-from polarity_lib.config import choose
+from polarity_lib.config import ModelConfig, choose
 from polarity_lib.problems.base import CONTEXT
 
 ALPHABET = "0123456789+-*()=;#:>[]? "
@@ -46,11 +46,15 @@ class Policy:
     Attributes:
         packs: several answers may be laid out behind one prompt. True for the policies made here;
             for any other, `loading` found that it changes nothing.
+        served: how prompts are written and how much is done at once.
+        engine: what samples in the model's place, if anything does (`engines.vllm`).
     """
 
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerFast
     packs: bool = True
+    served: ModelConfig = ModelConfig()
+    engine: object = None
 
     @property
     def device(self) -> torch.device:
@@ -70,13 +74,57 @@ class Policy:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def encode_prompt(self, text: str) -> list[int]:
-        """A prompt's ids, behind the beginning of text if the tokenizer puts one in front of what it reads."""
+        """A prompt's ids, behind the beginning of text if the tokenizer puts one in front of what it reads.
+
+        Where prompts go through a chat template, the text is what the user says and the template writes the rest.
+        """
+        text = "\n".join(filter(None, [text, self.served.instruction]))
+        if self.served.chat:
+            said = [{"role": "user", "content": text}]
+            return self.encode(self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
         ids, begin = self.encode(text), self.tokenizer.bos_token_id
         puts_one = begin is not None and self.tokenizer("1")["input_ids"][:1] == [begin]
         return [begin, *ids] if puts_one and ids[:1] != [begin] else ids
 
     def decode(self, ids) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What is trained: all weights, or those of an adapter alone."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def weights(self) -> dict[str, Tensor]:
+        """What training changes, by name: the whole state, or an adapter's part of it."""
+        state = self.model.state_dict()
+        if not hasattr(self.model, "peft_config"):
+            return state
+        trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        return {name: tensor for name, tensor in state.items() if name in trained}
+
+    def take_weights(self, weights: dict[str, Tensor]) -> None:
+        """Put back what `weights` gave.
+
+        Raises:
+            RuntimeError: they are another model's.
+        """
+        missing, unknown = self.model.load_state_dict(weights, strict=not hasattr(self.model, "peft_config"))
+        if unknown or set(missing) & set(self.weights()):
+            raise RuntimeError(f"weights of another adapter: {[*unknown, *missing][0]}")
+
+    @contextlib.contextmanager
+    def for_gradients(self):
+        """While a gradient is made: layers are computed again instead of being kept, where that is wanted.
+
+        transformers does so in modules that are in training mode; only their own flag is set, since dropout stays off.
+        """
+        chosen = [m for m in self.model.modules() if getattr(m, "gradient_checkpointing", False)]
+        for module in chosen:
+            module.training = True
+        try:
+            yield
+        finally:
+            for module in chosen:
+                module.training = False
 
     def save(self, folder: Path) -> None:
         """Write the Hugging Face format."""
@@ -202,6 +250,14 @@ def one_row_each(bundles: list[tuple[list[int], list[list[int]]]], pad: int = 0)
 def plain_model(model) -> torch.nn.Module:
     """The causal model of transformers, without a wrapper of peft; its adapters act all the same."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def plain_state(model) -> dict[str, Tensor]:
+    """The weights by the names that the model's own class gives them; of one under an adapter, those beneath it."""
+    if not hasattr(model, "peft_config"):
+        return model.state_dict()
+    return {name.removeprefix("base_model.model.").replace(".base_layer", ""): tensor
+            for name, tensor in model.state_dict().items() if "lora_" not in name}
 
 
 def body_of(model) -> torch.nn.Module:

@@ -36,8 +36,13 @@ def weights_hash(model: torch.nn.Module) -> str:
     """Sixteen digits that name a model's weights, bit for bit."""
     total = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        total.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        total.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()[:16]
+
+
+def machine_of(device: str) -> str:
+    """The name of what computes."""
+    return torch.cuda.get_device_name() if device == "cuda" else processor()
 
 
 def provenance(model: torch.nn.Module, device: str) -> dict[str, str]:
@@ -47,7 +52,7 @@ def provenance(model: torch.nn.Module, device: str) -> dict[str, str]:
     """
     return {
         "started": time.strftime("%FT%TZ", time.gmtime()), "commit": current_commit(),
-        "machine": torch.cuda.get_device_name() if device == "cuda" else processor(),
+        "machine": machine_of(device),
         "instructions": torch.backends.cpu.get_cpu_capability(), "blas": blas(), "threads": str(torch.get_num_threads()),
         "python": platform.python_version(), **{library: version(library) for library in LIBRARIES},
         "base_weights": weights_hash(model),

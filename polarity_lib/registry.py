@@ -9,10 +9,12 @@ and any of these modules, each imported when somebody first asks for what is in 
     methods.py      METHODS      {name: function that builds a Method}
     experiments.py  EXPERIMENTS  {name: Experiment}
     probes.py       PROBES       {name: function (policy, config) -> metrics}
+    watches.py      WATCHES      {name: function (rollouts, weights_NT) -> metrics of a batch}; see training.watched
+    readings.py     READINGS     {name: Reading}: ways in which `make compare` reads a method
     claims.py       CLAIMS       (Claim, ...); for written pages: FINDINGS, SUMMARIES, KNOWN_BEFORE
     figures.py      STYLES       {arm: (label, colour, dashes)}
     pages.py        PAGES        {file name: function () -> markdown}, written to docs/ from tables; FINDINGS may stand here too
-    paper_scale.py  plan_text()  what the paper's own models and data would take
+    paper_scale.py  EXPERIMENTS  {name: Experiment} for language models; PUBLISHED, what the paper itself ran
     theory.py       where there are theorems to check; notebooks NN_name.ipynb may lie beside
 
 Papers are looked for in `polarity_lib/papers`, in installed packages that declare the entry-point
@@ -165,7 +167,10 @@ class Catalogue(MutableMapping):
 
 METHODS = Catalogue("method", "methods", "METHODS")
 EXPERIMENTS = Catalogue("experiment", "experiments", "EXPERIMENTS")
+AT_PAPER_SCALE = Catalogue("experiment at scale paper", "paper_scale", "EXPERIMENTS")
 PROBES = Catalogue("probe", "probes", "PROBES")
+WATCHES = Catalogue("watch", "watches", "WATCHES")
+READINGS = Catalogue("reading", "readings", "READINGS")
 CLAIMS = Catalogue("claim", "claims", "CLAIMS")
 STYLES = Catalogue("style", "figures", "STYLES")
 

@@ -46,7 +46,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def place(variable: str, default: Path) -> Path:
+def place(variable: str, default: Path | None) -> Path | None:
     """The folder that an environment variable names: expanded and absolute, whoever asks from wherever.
 
     Empty means unset. A relative one lies in the checkout (the command line makes it absolute first).

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from polarity_lib.config import RunConfig
-from polarity_lib.engines.stacked import Decode, StackedModel, StackedPolicy
+from polarity_lib.engines.stacked import Decode, StackedEngine, StackedModel
 from polarity_lib.learner import Learner
 from polarity_lib.policy import SIZES, Packed, build_tokenizer, logits_of, one_thread
 from polarity_lib.problems import world_named
 from polarity_lib.results import RunFolder, say
-from polarity_lib.training import Run, carry_on, open_run
+from polarity_lib.training import Run, begin, carry_on, prepare
 
 
 # ---------------------------------------------------------------- what a run asks
@@ -179,8 +179,7 @@ class Stack:
             if run.critic:  # it learns from what the losses see
                 state = run.critic.state()
                 run.critic.to(run.learner.device).restore(state)
-            alone = run.policy
-            run.policy = run.learner.policy = StackedPolicy(alone.model, alone.tokenizer, alone.packs, ask=run.learner.ask)
+            run.policy.engine = StackedEngine(run.policy, run.learner.ask)
         self._go = [threading.Event() for _ in runs]
         self._came = threading.Semaphore(0)  # released when the one thread that moves waits or ends
         self._questions: dict[int, object] = {}
@@ -381,7 +380,9 @@ def train_stacked(wanted: list[Wanted], device: str) -> list[dict]:
             held.enter_context(w.folder.lock())
         tables = [w.folder.load() for w in wanted]
         left = [i for i, found in enumerate(tables) if found is None]
-        runs = [open_run(wanted[i].config, wanted[i].folder, device, stacked=len(left)) for i in left]
+        runs = [prepare(wanted[i].config, device) for i in left]
+        for i, run in zip(left, runs):
+            begin(run, wanted[i].folder, device, stacked=len(left))
         if len(left) == 1:
             tables[left[0]] = carry_on(runs[0], wanted[left[0]].folder, wanted[left[0]].update_sizes, wanted[left[0]].watch)
         elif left:
@@ -402,9 +403,9 @@ def train_stacked(wanted: list[Wanted], device: str) -> list[dict]:
 def stack_key(config: RunConfig) -> tuple | None:
     """Runs with the same may be stacked: one shape of model, one world, the same sizes of everything. None: it goes alone.
 
-    Several rounds of stored answers stop to draw them in the middle of training.
+    A language model fills a device by itself; several rounds of stored answers stop to draw them in the middle of training.
     """
-    if config.offline and config.offline.rounds > 1:
+    if config.start.model or config.offline and config.offline.rounds > 1:
         return None
     sizes = ("world", "steps", "prompts_per_step", "rollouts_per_prompt", "minibatches", "optimizer", "curve_every",
              "curve_problems", "curve_samples", "final_problems", "final_samples", "checkpoint_every")

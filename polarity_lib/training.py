@@ -7,6 +7,7 @@ that was never interrupted: every random draw has its own label (config.derive_s
 so there is no generator state to lose.
 """
 
+import contextlib
 import copy
 import functools
 import math
@@ -19,20 +20,23 @@ import torch
 from torch import Tensor
 
 from polarity_lib import diagnostics
+from polarity_lib.boards import board
 from polarity_lib.config import ConfigError, RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
 from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
+from polarity_lib.exporting import keep_trained
 from polarity_lib.learner import Learner
+from polarity_lib.mechanism import loss_weights
 from polarity_lib.methods import Method, Progress, brought, in_force, method_named, rows_kept
+from polarity_lib.models import starting_policy
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.offline import Answers, drawn_anew, stored_answers
 from polarity_lib.policy import Packed, Policy, one_row_each, one_thread, pack, token_logprobs
-from polarity_lib.pretraining import base_policy
-from polarity_lib.problems import Problem, world_named
-from polarity_lib.provenance import provenance
-from polarity_lib.registry import METHODS, PROBES
+from polarity_lib.problems import Problem, any_world
+from polarity_lib.provenance import machine_of, provenance
+from polarity_lib.registry import METHODS, PROBES, WATCHES
 from polarity_lib.results import RunFolder, say
 from polarity_lib.rewards import control_verdicts
 from polarity_lib.rollouts import Rollouts
@@ -110,6 +114,11 @@ class Run:
             "critic": self.critic.state() if self.critic else None,
         }
 
+    def close(self) -> None:
+        """End the engine, if one samples in the policy's place."""
+        if self.policy.engine is not None:
+            self.policy.engine.close()
+
     def restore(self, state: dict) -> None:
         self.step, self.rows, self.samples = state["step"], state["rows"], state["samples"]
         self.window, self.norms, self.seconds = state["window"], state["norms"], state.get("seconds", 0.0)
@@ -128,15 +137,17 @@ def prepare(config: RunConfig, device: str) -> Run:
     method = method_named(config.method, dict(config.options))
     for probe in config.probes:
         choose("probe", probe, PROBES)
-    world = world_named(config.world)
+    for watch in config.watches:
+        choose("watch", watch, WATCHES)
+    world = any_world(config.world)
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
     answers, pool = None, [] if config.offline else world.draw("train", config.pool_size or world.size("train"), config.seed)
-    policy = base_policy(config.start, device)
+    policy = starting_policy(config.start, device)
     if config.offline:
-        answers = stored_answers(config, policy, lambda start: base_policy(start, device), stream_of(config))
+        answers = stored_answers(config, policy, lambda start: starting_policy(start, device), stream_of(config))
         pool = answers.problems
-    parameters = [p for p in policy.model.parameters() if p.requires_grad]
+    parameters = policy.parameters()
     if config.optimizer == "sgd":
         optimizer = torch.optim.SGD(parameters, lr=config.learning_rate)
     else:
@@ -179,78 +190,87 @@ def train(config: RunConfig, folder: RunFolder, device: str | None = None,
 
     Returns:
         metrics (step, metric, value; step metrics are means since the
-        previous curve point), problems (right answers per problem of the test
+        previous curve point, those of a watch stand batch by batch), problems (right answers per problem of the test
         set and the pool), rollouts (a few, as text), updates (length of the
         parameter change of every step).
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with one_thread(device):
-        return carry_on(open_run(config, folder, device), folder, update_sizes, watch)
+    with one_thread(device), contextlib.closing(prepare(config, device)) as run:
+        begin(run, folder, device)
+        return carry_on(run, folder, update_sizes, watch)
 
 
-def open_run(config: RunConfig, folder: RunFolder, device: str, stacked: int = 1) -> Run:
-    """A run as its checkpoint left it, or at its beginning.
+def begin(run: Run, folder: RunFolder, device: str, stacked: int = 1) -> None:
+    """Put a run where its checkpoint left it; write down where it begins, or goes on elsewhere.
 
     Args:
         stacked: how many runs are computed as one batched model, this one included.
     """
-    run = prepare(config, device)
-    here = provenance(run.policy.model, device) | ({"stacked": stacked} if stacked > 1 else {})
-    saved = folder.load_checkpoint()
+    config, saved = run.config, folder.load_checkpoint()
     if not saved:
+        here = provenance(run.policy.model, device) | ({"stacked": stacked} if stacked > 1 else {})
         folder.begin(here | {"method_digest": method_digest(METHODS[config.method])})
-        return run
+        return
     run.restore(saved)
     before = folder.record()
     say(f"{config.name}: continues at step {run.step} of {config.steps}")
     say_if_edited(config.method, before.get("method_digest"), f"To begin anew, delete {folder.path}")
-    places = [f"{r['machine']}, {r.get('stacked', 1)} stacked" for r in (before, here) if "machine" in r]
-    moved = before.get("continued", places[0]).rpartition(": ")[2] != places[-1]
-    folder.begin(before | {"continued": f"step {run.step}: {places[-1]}"} if moved else None)
-    return run
+    here = told_place(machine_of(device), stacked)
+    there = before.get("continued", "").rpartition(": ")[2] or told_place(before.get("machine"), before.get("stacked", 1))
+    folder.begin(before | {"continued": f"step {run.step}: {here}"} if there not in (here, "") else None)
+
+
+def told_place(machine: str | None, stacked: int) -> str:
+    """Where a run is computed, and how many side by side; empty where that was not kept."""
+    return f"{machine}, {stacked} stacked" if machine else ""
 
 
 def carry_on(run: Run, folder: RunFolder, update_sizes: list[float] | None = None, watch=None) -> dict[str, pd.DataFrame]:
     """From where a run stands to its end; arguments and tables as of `train`."""
     config = run.config
-    first, began, before = run.step, time.monotonic(), run.seconds
-    diverged = ""
-    while run.step < config.steps and not diverged:
-        if run.step % config.curve_every == 0:
-            run.log_window()
+    with board(config.name) as on_board:
+        first, began, before = run.step, time.monotonic(), run.seconds
+        diverged = ""
+        while run.step < config.steps and not diverged:
+            if run.step % config.curve_every == 0:
+                run.log_window()
+                run.log(found := curve(run))
+                on_board(run.step, found)
+            size = update_sizes[run.step] if update_sizes else None
+            begin_round(run, folder)
+            try:
+                metrics = one_step(run, size)
+            except Diverged as error:
+                diverged = str(error)
+                say(f"{diverged}; the run ends here, as a collapse")
+                break
+            run.window.append(metrics)
+            run.norms.append(metrics["update/norm"])
+            folder.watch({"step": run.step, **metrics})
+            on_board(run.step, metrics)
+            run.step += 1
+            run.seconds = before + time.monotonic() - began
+            if run.step % config.checkpoint_every == 0:
+                folder.save_checkpoint(run.state())
+            if watch:
+                left = (time.monotonic() - began) / (run.step - first) * (config.steps - run.step)
+                watch(run.step, config.steps, left)
+        run.log_window()
+        if diverged:
+            final, problems = nothing_right(run)
+        else:
             run.log(curve(run))
-        size = update_sizes[run.step] if update_sizes else None
-        begin_round(run, folder)
-        try:
-            metrics = one_step(run, size)
-        except Diverged as error:
-            diverged = str(error)
-            say(f"{diverged}; the run ends here, as a collapse")
-            break
-        run.window.append(metrics)
-        run.norms.append(metrics["update/norm"])
-        folder.watch({"step": run.step, **metrics})
-        run.step += 1
-        run.seconds = before + time.monotonic() - began
-        if run.step % config.checkpoint_every == 0:
-            folder.save_checkpoint(run.state())
-        if watch:
-            left = (time.monotonic() - began) / (run.step - first) * (config.steps - run.step)
-            watch(run.step, config.steps, left)
-    run.log_window()
-    if diverged:
-        final, problems = nothing_right(run)
-    else:
-        run.log(curve(run))
-        final, problems = final_evaluation(run)
-    run.log(final | {"timing.run": before + time.monotonic() - began})
-    tables = {
-        "updates": pd.DataFrame({"step": range(len(run.norms)), "norm": run.norms}),
-        "metrics": pd.DataFrame(run.rows),
-        "problems": problems,
-        "rollouts": pd.DataFrame(run.samples),
-    }
-    folder.finish(tables, diverged)
+            final, problems = final_evaluation(run)
+            keep_trained(run.policy, config, folder.path, final)
+        on_board(run.step, final)
+        run.log(final | {"timing.run": before + time.monotonic() - began})
+        tables = {
+            "updates": pd.DataFrame({"step": range(len(run.norms)), "norm": run.norms}),
+            "metrics": pd.DataFrame(run.rows),
+            "problems": problems,
+            "rollouts": pd.DataFrame(run.samples),
+        }
+        folder.finish(tables, diverged)
     return tables
 
 
@@ -288,11 +308,13 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     advantages_NT = method.advantage(judged, rewards_N, progress)
     advantages_NT = advantages_NT * keep_N[:, None]
 
-    metrics = diagnostics.describe_rollouts(rollouts)
+    metrics = diagnostics.describe_rollouts(rollouts) | diagnostics.describe_gaps(rollouts)
     metrics["train/paid"] = float(judged.correct_N.float().mean())  # what the training's own verifier calls right
     metrics |= diagnostics.describe_advantages(advantages_NT, rollouts.mask_NT, rollouts.correct_N)
     metrics |= {f"brought/{name}": float(rollouts.extras[name].float().mean()) for name in sorted(brought(method))}
     metrics |= update(run, judged, advantages_NT, keep_N, update_size)
+    if config.watches:
+        run.log(watched(run, rollouts, advantages_NT, keep_N))
     if run.critic:
         where = rollouts.mask_NT.bool()
         returns_M = judged.extras["returns"][where].to(run.learner.device)
@@ -304,6 +326,24 @@ def one_step(run: Run, update_size: float | None = None) -> dict[str, float]:
     metrics["timing.verify"] = clock["judged"] - clock["sampled"]
     metrics["timing.update"] = clock["updated"] - clock["judged"]
     return metrics
+
+
+def watched(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor) -> dict[str, float]:
+    """What the run's watches see in this batch, by the true verdicts; logged batch by batch, and nothing of the run hangs on it.
+
+    A watch is a function (rollouts, weights_NT) -> metrics. The weights are those of one update on the whole batch
+    (`mechanism.loss_weights`); NaN where the method's loss wants more than the rollouts hold.
+    """
+    if run.method.needs or brought(run.method):
+        weights_NT = torch.full_like(rollouts.mask_NT, math.nan)
+    elif not advantages_NT.any():
+        weights_NT = torch.zeros_like(rollouts.mask_NT)
+    else:
+        weights_NT = loss_weights(run.method, rollouts, advantages_NT, keep_N)
+    found = {}
+    for name in run.config.watches:
+        found |= WATCHES[name](rollouts, weights_NT)
+    return found
 
 
 def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
@@ -323,15 +363,16 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
             skipped += 1
             continue
         run.learner.zero_grad()
-        pieces = split_rows(rows, rollouts.mask_NT)
-        logprobs_NT, entropies_NT = forward_pieces(run, rollouts, rows, pieces)
-        loss, ratios, gap = loss_of(run, rollouts, advantages_NT, rows, counts, logprobs_NT, entropies_NT)
-        if not torch.isfinite(loss):
-            raise Diverged("loss", run)
-        if len(pieces) == 1:
-            loss.backward()
-        else:
-            backward_pieces(run, rollouts, rows, pieces, torch.autograd.grad(loss, logprobs_NT)[0])
+        pieces = split_rows(rows, rollouts.mask_NT, run.policy.served.tokens_per_pass)
+        with run.policy.for_gradients():
+            logprobs_NT, entropies_NT = forward_pieces(run, rollouts, rows, pieces)
+            loss, ratios, gap = loss_of(run, rollouts, advantages_NT, rows, counts, logprobs_NT, entropies_NT)
+            if not torch.isfinite(loss):
+                raise Diverged("loss", run)
+            if len(pieces) == 1:
+                loss.backward()
+            else:
+                backward_pieces(run, rollouts, rows, pieces, torch.autograd.grad(loss, logprobs_NT)[0])
         moved.append(ratios)
         gaps.append(gap)
         grad_norms.append(run.learner.step(config.grad_clip or float("inf")))
@@ -419,19 +460,22 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
     if (run.config.minibatches == 1 and not wants_distributions and not wants_hidden) or not rows.any():
         return {}
     found = {"old_logprobs": torch.zeros_like(rollouts.mask_NT)}
-    mask_NT = rollouts.mask_NT[rows].to(run.learner.device)
+
+    def note(name, piece, values_M):
+        if name not in found:
+            found[name] = torch.zeros(*rollouts.mask_NT.shape, values_M.shape[1])
+        found[name][rollouts.mask_NT.bool() & piece[:, None]] = values_M
+
     with torch.no_grad():
-        logprobs_NT, _, hidden_MC = run.learner.logprobs(
-            pack_rows(rollouts, rows, run.policy.packs), mask_NT, run.config.temperature,
-            keep_hidden=wants_distributions or wants_hidden)
-        found["old_logprobs"][rows] = logprobs_NT.cpu()
-        if wants_distributions:
-            logs_MV = run.learner.distributions(hidden_MC, run.config.temperature).cpu()
-            found["old_distributions"] = torch.zeros(*rollouts.mask_NT.shape, logs_MV.shape[1])
-            found["old_distributions"][rollouts.mask_NT.bool() & rows[:, None]] = logs_MV
-        if wants_hidden:
-            found["old_hidden"] = torch.zeros(*rollouts.mask_NT.shape, hidden_MC.shape[1])
-            found["old_hidden"][rollouts.mask_NT.bool() & rows[:, None]] = hidden_MC.cpu()
+        for piece in pieces_without_gradient(run, rows, rollouts):
+            logprobs_NT, _, hidden_MC = run.learner.logprobs(
+                pack_rows(rollouts, piece, run.policy.packs), rollouts.mask_NT[piece].to(run.learner.device),
+                run.config.temperature, keep_hidden=wants_distributions or wants_hidden)
+            found["old_logprobs"][piece] = logprobs_NT.cpu()
+            if wants_distributions:
+                note("old_distributions", piece, run.learner.distributions(hidden_MC, run.config.temperature).cpu())
+            if wants_hidden:
+                note("old_hidden", piece, hidden_MC.cpu())
     return found
 
 
@@ -441,18 +485,21 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
     everything = torch.ones(len(rollouts), dtype=torch.bool)
     if not run.critic and run.reference is None:
         return extras
+    pieces = pieces_without_gradient(run, everything, rollouts)
     with torch.no_grad():
-        packed = pack_rows(rollouts, everything, run.policy.packs)
-        mask_NT = rollouts.mask_NT.to(run.learner.device)
         if run.critic:
-            hidden_MC = run.learner.hidden(packed)
+            packs = run.policy.packs
+            hidden_MC = torch.cat([run.learner.hidden(pack_rows(rollouts, piece, packs)) for piece in pieces])
             values_M = run.critic(hidden_MC).cpu()
             extras["hidden"] = hidden_MC
             extras["values"] = torch.zeros_like(rollouts.mask_NT).index_put(
                 rollouts.mask_NT.bool().nonzero(as_tuple=True), values_M)
         if run.reference is not None:
-            reference_NT, _, _ = token_logprobs(run.reference, packed, mask_NT, run.config.temperature)
-            extras["reference_logprobs"] = reference_NT.cpu()
+            extras["reference_logprobs"] = torch.zeros_like(rollouts.mask_NT)
+            for piece in pieces:
+                packed, mask_NT = pack_rows(rollouts, piece, run.policy.packs), rollouts.mask_NT[piece].to(run.learner.device)
+                reference_NT, _, _ = token_logprobs(run.reference, packed, mask_NT, run.config.temperature)
+                extras["reference_logprobs"][piece] = reference_NT.cpu()
     return extras
 
 
@@ -483,18 +530,25 @@ def split_bundle(prompt: list[int], answers: list[list[int]]) -> list[tuple[list
     return parts
 
 
-def split_rows(rows: Tensor, mask_NT: Tensor) -> list[Tensor]:
-    """Boolean masks that cover `rows`, each of at most about TOKENS_PER_PASS response tokens."""
+def split_rows(rows: Tensor, mask_NT: Tensor, tokens: int = 0) -> list[Tensor]:
+    """Boolean masks that cover `rows`, each of at most about so many response tokens; 0: TOKENS_PER_PASS."""
     tokens_N = mask_NT.sum(1) * rows
-    piece_N = (tokens_N.cumsum(0) - tokens_N).div(TOKENS_PER_PASS, rounding_mode="floor")
+    piece_N = (tokens_N.cumsum(0) - tokens_N).div(tokens or TOKENS_PER_PASS, rounding_mode="floor")
     return [rows & (piece_N == piece) for piece in piece_N[rows].unique()]
+
+
+def pieces_without_gradient(run: Run, rows: Tensor, rollouts: Rollouts) -> list[Tensor]:
+    """The same where no graph is kept: all at once, unless the policy says how much."""
+    tokens = run.policy.served.tokens_per_pass
+    return split_rows(rows, rollouts.mask_NT, tokens) if tokens else [rows]
 
 
 def curve(run: Run) -> dict[str, float]:
     """Validation metrics at this step, on the same problems and the same random numbers every time."""
     config = run.config
-    problems = world_named(config.world).draw("validation", config.curve_problems, config.seed)
-    metrics, counts = evaluate(run.policy, problems, config.curve_samples, f"{config.seed}/curve", config.eval_temperature)
+    problems = any_world(config.world).draw("validation", config.curve_problems, config.seed)
+    metrics, counts = evaluate(run.policy, problems, config.curve_samples, f"{config.seed}/curve",
+                               config.eval_temperature, config.eval_top_p)
     shares = counts.correct / counts.samples  # by halves of the problems: one may choose a checkpoint, the other then judges it
     metrics |= {"half/even": float(shares[::2].mean()), "half/odd": float(shares[1::2].mean())}
     return {f"validation/{k}": v for k, v in metrics.items()}
@@ -502,13 +556,14 @@ def curve(run: Run) -> dict[str, float]:
 
 def final_evaluation(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
     """Test set and training pool, counted per problem."""
-    config, world = run.config, world_named(run.config.world)
+    config, world = run.config, any_world(run.config.world)
     test = world.draw("test", config.final_problems, config.seed)
     found, counts = {}, []
     pool = run.stream.pool[:256]
     for name, problems, samples in (("test", test, config.final_samples),
                                     ("pool", pool, min(16, config.final_samples))):
-        metrics, table = evaluate(run.policy, problems, samples, f"{config.seed}/{name}", config.eval_temperature)
+        metrics, table = evaluate(run.policy, problems, samples, f"{config.seed}/{name}",
+                                  config.eval_temperature, config.eval_top_p)
         found |= {f"{name}/{k}": v for k, v in metrics.items()}
         counts.append(table.assign(set=name))
     for name in config.probes:
@@ -518,7 +573,7 @@ def final_evaluation(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
 
 def nothing_right(run: Run) -> tuple[dict[str, float], pd.DataFrame]:
     """What a lost policy is worth: no answer right, to any problem. `run/diverged` is 1 in no other run."""
-    config, world = run.config, world_named(run.config.world)
+    config, world = run.config, any_world(run.config.world)
     found, counts = {"run/diverged": 1.0, "validation/pass@1": 0.0}, []
     for name, problems, samples in (("test", world.draw("test", config.final_problems, config.seed), config.final_samples),
                                     ("pool", run.stream.pool[:256], min(16, config.final_samples))):

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from made_up_runs import by_hand, curves
 
 from polarity_lib import claims
@@ -12,8 +13,9 @@ from polarity_lib.claims import Finding, each_above, judge, judge_all, relative_
 from polarity_lib.config import ConfigError, RunConfig, StartConfig
 from polarity_lib.evaluation import powers_of_two
 from polarity_lib.experiments import Runs, experiment, load_finished
+from polarity_lib.mechanism import hand_made
 from polarity_lib.papers.dissecting.experiments import untuned
-from polarity_lib.registry import CLAIMS, EXPERIMENTS, PROBES, papers
+from polarity_lib.registry import CLAIMS, EXPERIMENTS, PROBES, WATCHES, papers
 from polarity_lib.results import ROOT, RunFolder, published_root
 from polarity_lib.training import prepare, train
 
@@ -285,7 +287,9 @@ def recorded(tmp_path_factory) -> dict[str, set[int]]:
     steps = {metric: set(rows.step) for metric, rows in metrics.groupby("metric")}
     few, policy = config.but(final_samples=16), prepare(config, "cpu").policy
     stored = {metric: {"drift"} for metric in ("drift/right", "drift/wrong", "drift/per_token")}  # of runs on stored answers
-    return steps | stored | {metric: {name} for name in PROBES for metric in PROBES[name](policy, few)}
+    watched = {metric: {"watched"} for name in WATCHES for metric in WATCHES[name](
+        hand_made([True, False], [0, 0], [3, 3]), torch.zeros(2, 3))}
+    return steps | stored | watched | {metric: {name} for name in PROBES for metric in PROBES[name](policy, few)}
 
 
 def steps_of(recorded, config) -> dict[str, list[int]]:
@@ -302,6 +306,8 @@ def steps_of(recorded, config) -> dict[str, list[int]]:
                 found |= {f"cool/pass@{k}": [config.steps] for k in powers_of_two(min(64, config.final_samples))}
         elif "pass@" in metric and not metric.startswith(("shifted/", "attack/", "tight/")):
             continue
+        elif when == {"watched"}:
+            found |= {metric: list(range(config.steps))} if config.watches and config.steps else {}
         elif when <= set(PROBES):
             found |= {metric: [config.steps]} if when <= set(config.probes) else {}
         elif 0 in when:

@@ -41,8 +41,8 @@ def test_every_field_counts():
         "prompts_per_step": 16, "rollouts_per_prompt": 4, "minibatches": 2, "pool_size": 64,
         "optimizer": "sgd", "grad_clip": 0.0, "temperature": 0.9, "verdicts": "tossed", "stream": 1,
         "matched_to": "029a92a0a8", "curve_every": 10, "curve_problems": 50, "curve_samples": 8,
-        "final_problems": 50, "final_samples": 32, "eval_temperature": 0.6, "checkpoint_every": 10, "probes": ("faithful",),
-        "offline": OfflineConfig(64, 8),
+        "final_problems": 50, "final_samples": 32, "eval_temperature": 0.6, "eval_top_p": 0.95, "checkpoint_every": 10,
+        "probes": ("faithful",), "watches": ("ways",), "offline": OfflineConfig(64, 8),
     }  # fmt: skip
     assert set(other) == {f.name for f in dataclasses.fields(RunConfig)}
     hashes = {PLAIN.but(**{name: value}).hash for name, value in other.items()}

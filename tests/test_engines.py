@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from polarity_lib.config import ConfigError
 from polarity_lib.engines import FastSampler, ModelSampler, make_sampler
 from polarity_lib.engines.torch_sampler import next_prefixes, pick_tokens, uniforms
+from polarity_lib.engines.vllm import VllmEngine, fingerprint
 from polarity_lib.policy import Policy, build_policy
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.verification import verify
@@ -211,3 +213,20 @@ def test_special_tokens_in_the_middle_of_an_answer_are_seen_by_the_verdict(polic
     problem = Problem("countdown3", "123>7:", "7", "by hand")
     assert [v.label for v in verify([problem], [text], [True])] == ["no_answer"]
     assert sampler._texts(torch.tensor([[eos]]), torch.tensor([1])) == [""]
+
+
+def test_without_vllm_the_line_says_how_to_get_it(policy, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"engine='vllm' needs vLLM, which is not installed: pip install \"vllm>="):
+        VllmEngine(policy)
+
+
+def test_a_fingerprint_sees_what_a_fused_optimizer_does(policy):
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-6, fused=True)
+    before = fingerprint(policy.parameters())
+    assert before == fingerprint(policy.parameters())
+    policy.model(torch.tensor([[3, 4, 5]])).logits.square().mean().backward()
+    optimizer.step()
+    changed = [a != b for a, b in zip(before, fingerprint(policy.parameters()))]
+    assert sum(changed) > 0.9 * len(changed)
+    assert fingerprint([torch.ones(3, dtype=torch.bfloat16)]) != fingerprint([torch.tensor([1, 1, 1.01]).bfloat16()])

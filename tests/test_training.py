@@ -152,7 +152,7 @@ def test_dynamic_sampling_is_counted(configure):
     ({"curve_problems": 5000}, "validation problems, not 5000"),
 ])  # fmt: skip
 def test_what_cannot_work_is_refused_before_computing(changes, message, configure, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "base_policy", lambda *a: pytest.fail("a base policy was made"))
+    monkeypatch.setattr(training, "starting_policy", lambda *a: pytest.fail("a base policy was made"))
     with pytest.raises(ConfigError, match=message):
         run(configure(**changes), tmp_path)
 

@@ -41,7 +41,7 @@ def test_a_power_is_no_unit(verifier):
     ]  # fmt: skip
     refused = [
         ("2^3", "2"), ("5", "5^2"), ("3", "3^{-1}"), ("2^3", "6"), ("2", "2 ^ 2"), ("7", "7^{0}"), ("5", "5^{2}\\text{ cm}"),
-        ("5", "5(^2)"), ("1.5", "1.5^2"), ("\\frac{1}{2}", "\\frac{1}{2}^2"), ("5\\text{ cm}^2", "5\\text{ cm}^3"),
+        ("5", "5(^2)"), ("1.5", "1.5^2"), ("500", "510^2"), ("\\frac{1}{2}", "\\frac{1}{2}^2"), ("5\\text{ cm}^2", "5\\text{ cm}^3"),
         ("5\\text{ cm}^2", "5\\text{ cm}"),
     ]  # fmt: skip
     expect(verifier, boxed(accepted), boxed(refused))
@@ -159,7 +159,7 @@ def test_plain_notation_is_read(verifier):
         ("[-2,5]", "-2 \\le x \\le 5"), ("[-2,5)", "5 > x \\geq -2"), ("[-2,5]", "\\{x \\in \\mathbb{R} : -2 \\leq x \\leq 5\\}"), ("x \\le 3", "(-\\infty, 3]"),
         ("10", "\\binom52"), ("10", "C(5,2)"), ("10", "\\binom{5}{2}"), ("\\binom{5}{3}", "\\binom{5}{2}"), ("5", "5,"), ("1,2", "1,2,"), ("10", "\\dbinom{5}{2}"),
         ("\\log_2 3", "\\log_2 3"), ("\\log_2 3", "\\frac{\\log 3}{\\log 2}"), ("15552", "2^6 3^5"), ("2^6 3^5", "2^6 \\cdot 3^5"), ("1 000", "1000"), ("3", "\\log_2 8"),
-        ("1000000", "1 000 000"), ("x>3", "x \\in (3,\\infty)"), ("10", "{}_5C_2"), ("x<-1 \\text{ or } x>4", "(-\\infty,-1)\\cup(4,\\infty)"),
+        ("1000000", "1 000 000"), ("x>3", "x \\in (3,\\infty)"), ("10", "{}_5C_2"), ("2\\lambda", "2λ"), ("260100", "510^2"), ("x<-1 \\text{ or } x>4", "(-\\infty,-1)\\cup(4,\\infty)"),
     ]  # fmt: skip
     refused = [
         ("1/3", "0.\\overline{31}"), ("0.3", "0.\\overline{3}"), ("3/10", "0.(3)"), ("\\sin 60", "\\sin 60^\\circ"), ("60", "\\sin 60^\\circ"), ("\\frac{1}{2}", "\\sin 60^\\circ"),
@@ -216,9 +216,10 @@ def test_what_stands_at_a_box_is_read_with_it(verifier):
             "$x \\le \\boxed{5}$", "$\\boxed{5} < x$", "$2\\boxed{5}$", "2\\boxed{5}", "1\\boxed{5}", "\\boxed{5}00", "\\boxed{5}.5", "$x = 2 \\cdot \\boxed{5}$", "$1/\\boxed{5}$",
             "3 + \\boxed{5}", "\\boxed{5} + 3", "$\\boxed{5} \\times 10^3$", "\\boxed{5}^2", "$\\boxed{5}!$", "\\boxed{5} squared", "$\\boxed{5}\\pi$", "$$\\boxed{5}\\sqrt{2}$$",
             "\\sqrt{\\boxed{5}}", "\\frac{1}{\\boxed{5}}", "$\\frac{\\boxed{5}}{2}$", "\\boxed{5} or 6", "$\\boxed{5}$, or 6.", "\\boxed{5}. Or 6.", "\\boxed{5} or more", "$\\boxed{5} \\text{ or more}$",
+            "$x = -\\,\\boxed{5}$", "$2\\,\\boxed{5}$", "$-\\left(\\boxed{5}\\right)$", "$\\boxed{5}\\,\\pi$", "$\\boxed{5}\\;\\text{million}$", "$\\boxed{5}\\quad\\text{million}$",
             "Is it \\boxed{5}?", "It is \\boxed{5}? No, it is 6.", "\\boxed{5} Wait, I made a mistake. The answer is 6.", "\\boxed{5}. Hmm, it should be 6.",
         )
-    ] + [("A", "\\boxed{A} or B"), ("A", "$\\boxed{A}$. Or maybe (B)."), ("5", "\\boxed{6}+\\boxed{5}")]  # fmt: skip
+    ] + [("A", "\\boxed{A} or B"), ("A", "$\\boxed{A}$. Or maybe (B)."), ("5", "\\boxed{6}+\\boxed{5}"), ("25", "$2\\boxed{5}$"), ("500", "\\boxed{5}00")]  # fmt: skip
     accepted = [
         ("5", text) for text in (
             "$x = 3+2 = \\boxed{5}$", "Total: $2 + 3 = \\boxed{5}$ dollars", "\\boxed{5} apples", "so $x \\Rightarrow \\boxed{5}$", "the answer is - \\boxed{5}", "- \\boxed{5}",
@@ -227,7 +228,7 @@ def test_what_stands_at_a_box_is_read_with_it(verifier):
             "> \\boxed{5}", "+ \\boxed{5}", "* \\boxed{5}", "Step 3: $\\boxed{5}$", "$$\n\\boxed{5}\n$$", "\\begin{align} x &= \\boxed{5} \\end{align}", "$\\left(\\boxed{5}\\right)$", "{\\boxed{5}}",
         )
     ] + [
-        ("x>5", "$x > \\boxed{5}$"), ("(-\\infty,5)", "$x < \\boxed{5}$"), ("-5", "-\\boxed{5}"), ("0.05", "\\boxed{5} percent"), ("0.05", "\\boxed{5}\\%"), ("5000000", "\\boxed{5} million"),
+        ("x>5", "$x > \\boxed{5}$"), ("(-\\infty,5)", "$x < \\boxed{5}$"), ("-5", "-\\boxed{5}"), ("-5", "$-\\,\\boxed{5}$"), ("0.05", "\\boxed{5} percent"), ("0.05", "\\boxed{5}\\%"), ("5000000", "\\boxed{5} million"),
         ("25", "\\boxed{5}^2"), ("1/5", "\\frac{1}{\\boxed{5}}"), ("\\sqrt{5}", "$\\sqrt{\\boxed{5}}$"), ("1/2", "\\boxed{\\frac12} or 0.5"), ("90^\\circ", "$\\boxed{90}^\\circ$"), ("6", "It is \\boxed{5}? No, it is 6."),
     ]  # fmt: skip
     expect(verifier, accepted, refused)
@@ -272,6 +273,76 @@ def test_short_wrong_texts_by_one_who_knows_the_code(verifier):
         ("x \\ne 3", "x != 3"), ("\\sqrt[3]{2}", "\\sqrt[3]2"), ("9004/9", "1 000 4/9"), ("3", "\\begin{vmatrix} 2 & 1 \\\\ 1 & 2 \\end{vmatrix} = 3"), ("1", "\\lim_{x \\to 0} \\frac{\\sin x}{x} = 1"), ("28\\%", "28 pct"), ("5", "\\max = 5"),
     ]  # fmt: skip
     expect(verifier, boxed(accepted), boxed(refused))
+
+
+def test_a_hedge_at_a_box_or_at_the_end_of_a_text_is_no_answer(verifier):
+    refused = [("5", text) for text in (
+        "\\boxed{6} \\mid \\boxed{5}", "\\boxed{6} & \\boxed{5}", "\\boxed{6} \\text{ oder } \\boxed{5}", "\\boxed{6} xor \\boxed{5}", "\\boxed{6} for $x>0$ and \\boxed{5} otherwise", "\\boxed{6} < \\boxed{5}",
+        "\\boxed{6} if even, \\boxed{5} if odd", "Either \\boxed{6}, which is nice, or \\boxed{5}", "\\boxed{6} plus \\boxed{5}", "(a) \\boxed{6} (b) \\boxed{5}", "A: \\boxed{6}\nB: \\boxed{5}", "Option 1: \\boxed{6}\nOption 2: \\boxed{5}",
+        "\\boxed{6} \\hfill \\boxed{5}", "\\boxed{6} or maybe even the value \\boxed{5}", "\\boxed{5} (or 6)", "\\boxed{5}, maybe 6", "\\boxed{5}, 6", "\\boxed{5} and 6", "$\\boxed{5}, 6$", "\\boxed{5} if x>0, otherwise 6", "\\boxed{5} - or 6",
+        "\\boxed{5} or \\textbf{6}", "\\boxed{5} or six", "\\boxed{5}, or it could be 6", "\\boxed{5}, but maybe 6", "\\boxed{5}. Possibly 6.", "\\boxed{5} or $x=6$", "\\boxed{5} or \\sqrt{7}", "\\boxed{5} or $\\frac{1}{2}$", "\\boxed{5}, alternatively 6",
+        "$\\boxed{5} \\lor 6$", "\\boxed{5}. Alternatively, 6.", "\\boxed{5} minus 2", "\\boxed{5} plus 2", "\\boxed{5} times 2", "\\boxed{5} and a half", "The answer is 5? No.", "The answer is about 5?", "The answer is 5. Actually it is 6.", "The answer is 5. Wait, 6.",
+        "Let me think.\nIt is 6 or 5.", "Let me think.\nSo it is between 4 and 5.", "Let me think.\nSo it is maybe 5.", "Let me think.\nIt has to be more than 5.", "Let me think.\nSo it is 6 or $5$.", "Let me think.\nSo it is half of 5.", "Let me think.\nSo it is minus 5.",
+        "Let me think.\nSo it is the root of 5.", "Let me think.\nSo it is wrong to say 5.", "Let me think.\nSo $x = 6$ or $x = 5$.", "Let me think.\nThis is step 5.", "Let me think.\nSo it is 5 or maybe something else.", "Let me think.\nHence $x=5$ is no solution.", "Let me think.\nHence $5$ is wrong.",
+        "Let me think.\nSo it is either $6$ or $5$.", "Let me think.\nSo it is 2 times 5.", "Let me think.\nIf it is even, then it is 5.", "5 times as many", "Question 5", "Step 5", "Problem 5.", "Page 5", "Case 5", "Let x = 5", "Suppose x = 5", "If x = 5", "Assume x=5.", "Try 5", "Guess: 5", "See equation 5",
+        "Let $x = 5$.", "5!", "$5!$", "1\\boxed{5}", "Choice B or C is correct.",
+    )] + [("C", text) for text in ("Choice B or C is correct.", "B or C is the correct answer", "Is C correct?", "C is not correct.", "I choose B, not C")]  # fmt: skip
+    accepted = [("120", "$5!$"), ("120", "5!"), ("7", "Tom has 7 apples, and 2 times 7 is 14, so he has \\boxed{7}"), ("15", "\\boxed{12} and we add 3, so it is \\boxed{15}")] + [("5", text) for text in (
+        "\\boxed{6}, or rather \\boxed{5}", "\\boxed{6} is not right, it must be \\boxed{5}", "\\boxed{2+3} = \\boxed{5}", "\\boxed{6}\n\n\\boxed{5}", "\\boxed{5}, or 5.0.", "First \\boxed{6} so the final one is \\boxed{5}", "Let me think.\nThere are 2 or 3 ways, so it is 5.",
+    )]  # fmt: skip
+    expect(verifier, accepted, refused)
+
+
+def test_short_right_texts_of_base_models_are_read(verifier):
+    accepted = [("5", text) for text in (
+        "**5**", "`5`", "_5_", "It's 5", "It's 5.", "Thus, 5.", "so 5", "So 5.", "x is 5", "x: 5", "x -> 5", "Area: 5 square units", "The answer comes out to 5", "The answer turns out to be 5.", "It has to be 5", "equal to 5", "five", "the answer would be 5", "Let me think: 2 + 3 = 5",
+    )] + [("C", text) for text in (
+        "**C**", "c", "[C]", "Choice C is correct.", "The correct option is (C).", "C is correct", "C is the correct answer.", "Therefore, the correct choice is C.", "I choose C", "Thus, C.", "**C. 12**", "\\boxed{\\text{(C) 12}}", "the answer is c.",
+    )] + boxed([
+        ("\\frac{1}{2}", "\\left.\\frac12\\right."), ("\\frac{\\sqrt{3}}{2}", "sqrt3/2"), ("\\frac{\\sqrt{3}}{2}", "sqrt(3)/2"), ("e^{2x}", "exp(2x)"), ("(-\\infty, 3]", "(-oo,3]"), ("\\infty", "infinity"), ("\\infty", "\\text{Infinity}"), ("1,2", "x=1 \\lor x=2"),
+        ("1,2", "1\\text{, }2"), ("1,2", "1 \\& 2"), ("(1,2)", "x=1, y=2"), ("(1,2)", "y=2 \\text{ and } x=1"), ("10", "10\\Omega"), ("10", "£10"), ("10", "\\text{Rs. }10"), ("10", "\\text{\\$}10"), ("10", "10^{\\circ}C"), ("10", "\\underline{10}"), ("10", "\\textcolor{red}{10}"),
+        ("10", "{\\color{blue}10}"), ("10", "\\large 10"), ("10", "10\\checkmark"), ("10", "|S| = 10"), ("10", "m\\angle A=10"), ("10", "\\text{The answer is }10"), ("10", "10\\text{ possible values}"), ("10", "10\\text{ distinct real solutions}"), ("10", "10\\text{ apples left}"),
+        ("10", "2(5)"), ("10", "(2)(5)"), ("\\text{no solution}", "no solutions"), ("\\text{no solution}", "\\text{There is no solution}"), ("\\mathbb{R}", "\\text{all real numbers}"), ("\\mathbb{R}", "\\R"), ("2\\pi", "\\pi(2)"), ("3:2", "3\\colon2"), ("5", "m+n=5"),
+    ])  # fmt: skip
+    refused = boxed([
+        ("5", "5\\text{ feet 6 inches}"), ("5", "5\\text{ point 6}"), ("5", "5\\text{ times 6}"), ("5", "5\\text{ halfs}"), ("5", "5\\text{ elevens}"), ("5", "5\\text{ twenties}"), ("5", "5\\text{ myriads}"), ("5", "5\\text{ decillions}"), ("5", "5\\text{ apples and 6}"),
+        ("5", "5\\text{ possible}"), ("5", "5\\text{ positive}"), ("5", "5+10^{-99}"), ("5", "5-10^{-9999}"), ("x+1", "x+1+10^{-99}"), ("7", "2(5)"), ("7", "(2)(5)"), ("7", "2{5}"), ("7", "{2}(5)"), ("7", "2[5]"), ("7", "2\\{5\\}"), ("(1,2)", "x=2, y=1"), ("(1,2)", "x=1, x=2"), ("(1,2]", "x=1, y=2"),
+        ("x+y=5", "5"), ("5", "5\\color{white}{6}"), ("5", "\\color{red}{5}6"), ("5", "5\\underline{6}"), ("A", "(A) 12, B 13"), ("A", "(A) 12 \\text{ or } B 13"), ("C", "\\text{(C) or (D)}"), ("\\infty", "-infinity"), ("\\text{no solution}", "\\text{one solution}"), ("£10", "10\\text{ dollars}"),
+        ("B", "c"), ("5", "c"),
+    ])  # fmt: skip
+    expect(verifier, accepted, refused)
+
+
+def test_a_text_without_a_full_stop_has_come_to_its_end_where_that_is_known(verifier):
+    response = "There are 2 apples and 3 pears.\n2 + 3 = 5"
+    found = [verifier.verify(["5"], [response], truncated=truncated)[0].label for truncated in ([False], None, [True])]
+    assert found == ["correct", "no_answer", "truncated"]
+
+
+def test_golds_of_every_kind_and_wrong_texts_that_are_close(verifier):
+    wrong = {
+        "\\frac{1}{2}": ["1:2 or 2:1", "\\frac{1}{2}x", "\\frac{1}{2}\\%", "\\frac{1}{2}\\text{ dozens}", "0.4999", "1/2/1/2", "\\frac{1}{-2}", "\\sqrt{\\frac12}"],
+        "2\\sqrt{3}": ["2\\sqrt{3}i", "\\sqrt{2}3", "2^{\\sqrt3}", "3.46", "2\\sqrt{3}\\%", "2\\sqrt{3}\\text{ dozen}", "2\\sqrt{3x}", "\\sqrt{12+10^{-99}}", "\\sqrt{12}+10^{-40}", "2\\sqrt{3}!"],
+        "x+1": ["x+1,x", "1+y", "|x+1|", "\\sqrt{(x+1)^2}", "x+1-1/x^{99}", "x!+1", "x+1+\\sin(10^{9}\\pi x)", "\\lceil x\\rceil+1", "x+i", "x+1\\text{ million}"],
+        "(0,1)": ["(0,1),(1,0)", "(0,1)\\cup\\{1\\}", "0<x\\le 1", "x=0,y=1,z=2", "y=0,x=1", "(0.0001,1)"],
+        "\\{1,2\\}": ["\\{1,2\\}\\cup\\{3\\}", "\\{1,2\\}\\setminus\\{2\\}", "\\{1,1,2\\}", "1..2", "\\{(1,2)\\}", "1 \\text{ or } 3"],
+        "C": ["C1", "CD", "C^2", "\\text{C?}", "\\overline{C}", "all but C", "C=5", "C: D", "C then D", "C\\text{ or none}", "\\neg C", "C+D", "D (not C)", "C\\to D", "c, d", "c d", "[C] [D]", "[C, D]"],
+        "y=2x+3": ["2x+3=0", "x=2y+3", "y=2x+3=5", "y>2x+3", "y \\ne 2x+3", "0=0", "y=y", "2x-y-3", "y^2=(2x+3)^2", "(y-2x-3)(x-1)=0", "y=2|x|+3", "y=2x+3+10^{-30}"],
+        "x^2+y^2=4": ["4", "x^2+y^2", "x^2+y^2=2", "0=0", "2x^2+2y^2=4", "(x^2+y^2-4)^2=0", "(x^2+y^2-4)x=0", "x^2+y^2<4", "y=\\sqrt{4-x^2}"],
+        "25\\%": ["0.25\\%", "25\\% or 30\\%", "2.5", "250\\%", "25\\%\\text{ of }4", "0.0025"],
+        "10\\text{ cm}": ["10\\text{ cm}^2", "10\\text{ cm or }5", "10\\text{ cm}\\cdot 2", "100\\text{ mm}", "10\\text{ million cm}", "10\\text{ cm/s}"],
+        "\\text{Tuesday}": ["\\text{not Tuesday}", "\\text{Tuesday or Monday}", "TuesdayMonday", "\\text{before Tuesday}"],
+        "2+3i": ["2-3i", "2+3i \\text{ or } 2-3i", "|2+3i|", "2\\pm3i", "\\overline{2+3i}", "2+3i^2"],
+        "52_8": ["52_9", "52_{10}", "52_8 \\text{ or } 42", "-52_8", "52_8+1", "0.52_8"],
+        "\\infty": ["\\pm\\infty", "\\infty \\text{ or } 5", "\\infty^0", "\\text{not infinity}"],
+        "3\\pi": ["3\\pi^2", "3\\pi r", "9.42", "3\\cdot 3.14", "540^\\circ", "3\\pi\\%", "3\\Pi", "3+\\pi"],
+        "-7": ["7-", "\\pm7", "-7x", "-(\u22127)", "|{-7}|", "\u20137.1"],
+        "1,000": ["1", "1,00", "1, 0", "1,000 \\text{ or } 1", "10,00", "1.0001"],
+        "\\log_2 3": ["\\log_2 3x", "\\log_{2} 30", "\\log_2 3^2", "1.58", "\\log_2(3)+0.00001"],
+        "f(x)=x^2": ["f(x)=x^2+1", "x^2=0", "f(x)=x^2 \\text{ or } x", "f'(x)=x^2", "f^{-1}(x)=x^2", "f(x)>x^2"],
+        "\\begin{pmatrix}1\\\\2\\end{pmatrix}": ["\\begin{pmatrix}2\\\\1\\end{pmatrix}", "\\begin{pmatrix}1&2\\end{pmatrix}", "1,2", "\\begin{vmatrix}1\\\\2\\end{vmatrix}"],
+    }  # fmt: skip
+    expect(verifier, [(gold, f"\\boxed{{{gold}}}") for gold in wrong], boxed([(gold, text) for gold in wrong for text in wrong[gold]]))
 
 
 CONVENTION = re.compile(r"^\| .*\| `(.+)` \| `(.+)` \| (\w+) \|$", re.MULTILINE)

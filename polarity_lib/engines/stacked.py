@@ -48,18 +48,25 @@ class Decode:
         return self.group_size, self.limit, self.uniform_NT is None, self.top_p, self.ends
 
 
-@dataclass
-class StackedPolicy(Policy):
-    """A policy whose answers are sampled together with those of others; `ask` waits for them."""
+@dataclass(frozen=True)
+class StackedEngine:
+    """What samples in the place of one policy of a stack: `ask` waits until all of them can be answered."""
 
-    ask: Callable = None
+    policy: Policy
+    ask: Callable
+
+    def sampler(self, **options) -> "StackedSampler":
+        return StackedSampler(self.policy, **options)
+
+    def close(self) -> None:
+        """Nothing of its own is open."""
 
 
 class StackedSampler(TorchSampler):
     """The sampler of one run in a stack. Batching, text and the record are those of every sampler."""
 
     def _decode(self, prompts, group_size, limit, uniform_NT):
-        return self.policy.ask(
+        return self.policy.engine.ask(
             Decode(prompts, group_size, limit, uniform_NT, self.temperature, self.top_p, self.policy.ends))
 
 

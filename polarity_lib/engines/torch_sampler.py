@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polarity_lib.config import ConfigError, derive_seed
 from polarity_lib.policy import Policy, plain_model
-from polarity_lib.problems import Problem, world_named
+from polarity_lib.problems import Problem, any_world
 from polarity_lib.rollouts import Rollouts
 
 
@@ -64,9 +64,10 @@ class TorchSampler:
     """What the samplers share: batching, text, the record."""
 
     def __init__(self, policy: Policy, temperature: float = 1.0, top_p: float = 1.0,
-                 greedy: bool = False, max_new_tokens: int | None = None, rows: int = 1024):
-        self.policy, self.temperature, self.top_p = policy, temperature, top_p
-        self.greedy, self.max_new_tokens, self.rows = greedy, max_new_tokens, rows
+                 greedy: bool = False, max_new_tokens: int | None = None, rows: int | None = None):
+        self.policy, self.temperature, self.top_p, self.greedy = policy, temperature, top_p, greedy
+        self.max_new_tokens = max_new_tokens or policy.served.answer_tokens
+        self.rows = rows or policy.served.rows
 
     @torch.inference_mode()
     def sample(self, problems: list[Problem], rollouts_per_prompt: int, seed) -> Rollouts:
@@ -75,19 +76,11 @@ class TorchSampler:
         Args:
             seed: any label; the same label draws the same answers.
         """
-        limit = self.max_new_tokens or max(world_named(p.world).max_new_tokens for p in problems)
+        limit = self.max_new_tokens or max(any_world(p.world).max_new_tokens for p in problems)
         prompts = [self.policy.encode_prompt(p.prompt) for p in problems]
         self._check_room(prompts, limit)
-        uniform_NT = None if self.greedy else uniforms(seed, problems, rollouts_per_prompt, limit)
-        per_call = max(1, self.rows // rollouts_per_prompt)
-        parts = []
-        for at in range(0, len(prompts), per_call):
-            rows = slice(at * rollouts_per_prompt, (at + per_call) * rollouts_per_prompt)
-            parts.append(self._decode(
-                prompts[at : at + per_call], rollouts_per_prompt, limit,
-                None if uniform_NT is None else uniform_NT[rows]))
-        tokens_NT, logprobs_NT, entropies_NT, lengths_N, finished_N = (
-            torch.cat([part[i] for part in parts]) for i in range(5))
+        tokens_NT, logprobs_NT, entropies_NT, lengths_N, finished_N = self._draw(
+            problems, prompts, rollouts_per_prompt, limit, seed)
         longest = max(1, int(lengths_N.max()))
         mask_NT = (torch.arange(longest)[None] < lengths_N[:, None]).float()
         tokens_NT = tokens_NT[:, :longest]
@@ -102,6 +95,17 @@ class TorchSampler:
             texts=self._texts(tokens_NT, lengths_N),
             drawn=len(tokens_NT), max_new_tokens=limit,
         )
+
+    def _draw(self, problems: list[Problem], prompts: list[list[int]], group_size: int, limit: int, seed):
+        """Tokens, their log-probabilities, entropies, lengths, and which answers ended; so many prompts at a time."""
+        uniform_NT = None if self.greedy else uniforms(seed, problems, group_size, limit)
+        per_call = max(1, self.rows // group_size)
+        parts = []
+        for at in range(0, len(prompts), per_call):
+            rows = slice(at * group_size, (at + per_call) * group_size)
+            parts.append(self._decode(
+                prompts[at : at + per_call], group_size, limit, None if uniform_NT is None else uniform_NT[rows]))
+        return (torch.cat([part[i] for part in parts]) for i in range(5))
 
     def _texts(self, tokens_NT: Tensor, lengths_N: Tensor) -> list[str]:
         """What was written, the end of text left out. Other special tokens stay: the verdict must see them."""

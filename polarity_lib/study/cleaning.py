@@ -12,7 +12,7 @@ from pathlib import Path
 from polarity_lib.config import ConfigError
 from polarity_lib.results import MARK, ROOT, runs_root
 
-OURS = ("starts", "answers", "figures", "tables", "notebooks", "study")
+OURS = ("starts", "answers", "figures", "tables", "notebooks", "study", "compare")
 RUN = re.compile(r".+-[0-9a-f]{10}")  # names end with the hash of a configuration
 
 

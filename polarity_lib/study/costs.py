@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from polarity_lib.config import RunConfig, StartConfig
-from polarity_lib.problems import world_named
+from polarity_lib.models import memory_needed
+from polarity_lib.problems import any_world
 from polarity_lib.results import ROOT, runs_root, write_atomic
 
 TABLE = ROOT / "data" / "costs.csv"
@@ -27,7 +28,7 @@ def work_of(config: RunConfig) -> dict:
     """A run's family, method, updates per batch, and its answers: trained on, sampled for evaluation."""
     curves = (config.steps // config.curve_every + 1) * config.curve_problems * config.curve_samples
     final = config.final_problems * config.final_samples + min(256, config.pool_size) * min(16, config.final_samples)
-    return {"family": world_named(config.world).family, "method": config.method, "updates": config.minibatches,
+    return {"family": any_world(config.world).family, "method": config.method, "updates": config.minibatches,
             "trained": config.steps * config.prompts_per_step * config.rollouts_per_prompt, "sampled": curves + final}
 
 
@@ -51,10 +52,29 @@ def _fit(family: str) -> tuple[np.ndarray, pd.Series]:
 
 def run_seconds(config: RunConfig) -> float:
     """About how long a run takes: training, curve points, final evaluation, and its process."""
+    if config.start.model:
+        return model_seconds(config)
     work = work_of(config)
     found, factors = _fit(work["family"])
     seconds = float(np.dot(found, [work["trained"], work["sampled"], 1.0]))
     return seconds * float(factors.get((config.method, config.minibatches), 1.0))
+
+
+# One run of a language model on a GPU of 24 GB. Assumed, not measured.
+TOKENS_PER_SECOND = {"torch": 3000, "vllm": 10000}  # sampled, for about a billion parameters
+FLOPS = 55e12  # a third of such a GPU's peak in bf16
+LENGTH = 0.4  # of the longest answer allowed
+MODEL_ASSUMED = (
+    "The hours are OUR ESTIMATE for one GPU of 24 GB, not a measurement: answers are 0.4 of the longest allowed, torch samples "
+    "3,000 and vLLM 10,000 tokens a second, and a trained token takes 10 operations per parameter at 5.5e13 a second.")
+
+
+def model_seconds(config: RunConfig) -> float:
+    """The same for a language model: tokens sampled, over a rate; tokens trained on, over another."""
+    work, how = work_of(config), config.start.model
+    length = LENGTH * (how.answer_tokens or any_world(config.world).max_new_tokens)
+    sampled = (work["trained"] + work["sampled"]) * length / TOKENS_PER_SECOND[how.engine]
+    return sampled + work["trained"] * length * 10 * memory_needed(how).parameters / FLOPS
 
 
 def start_seconds(start: StartConfig) -> float:

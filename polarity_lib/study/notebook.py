@@ -16,7 +16,7 @@ import torch
 import transformers
 from IPython.display import HTML
 
-from polarity_lib.config import ConfigError, choose, scale_named
+from polarity_lib.config import ConfigError, choose, in_file_names, scale_named
 from polarity_lib.outside import strict_json
 from polarity_lib.plots import RIGHT, WRONG
 from polarity_lib.results import ROOT, current_commit, make_folder, runs_root, write_atomic
@@ -65,12 +65,12 @@ def check_parameters(notebook: str, values: dict) -> None:
 
 
 def listed(text: str, valid, kind: str) -> list[str]:
-    """Names separated by commas, each of which must be known.
+    """Names separated by commas, each of which must be known; "all" is every one.
 
     Raises:
         ConfigError: an unknown name, with its near misses.
     """
-    return [choose(kind, name.strip(), valid) for name in text.split(",")]
+    return list(valid) if text == "all" else [choose(kind, name.strip(), valid) for name in text.split(",")]
 
 
 def injected_names(cells: list[str]) -> list[str]:
@@ -165,7 +165,7 @@ def save_record(record: dict, notebook: str, scale: str) -> Path:
     Returns:
         <runs>/notebooks/<notebook>-<scale>.json, beside the copy that `make study` executed.
     """
-    path = runs_root() / "notebooks" / f"{notebook}-{scale}.json"
+    path = runs_root() / "notebooks" / f"{notebook}-{in_file_names(scale)}.json"
     text = strict_json({"notebook": notebook, "scale": scale, "commit": current_commit(), "record": record}, indent=1)
     write_atomic(path, (text + "\n").encode())
     return path

@@ -2,6 +2,7 @@
 
     settings = Settings(scale="tiny")           the preview: headline arms, one seed
     settings = Settings(full=True)              the committed study
+    settings = Settings("paper:MODEL")          one headline contrast with a language model
     jobs = study_jobs(settings)                 one job per arm, its seeds inside
 
 Nothing here computes a run. Hours at scale tiny come from measured runs (`costs`); GPU hours at
@@ -15,12 +16,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from polarity_lib.config import ConfigError, RunConfig, StartConfig, choose, content_hash, scale_named
-from polarity_lib.experiments import Arm, experiment, is_tuned
-from polarity_lib.problems import world_named
-from polarity_lib.registry import EXPERIMENTS, papers
+from polarity_lib.config import (
+    GIGABYTE, ConfigError, RunConfig, StartConfig, at_paper_scale, choose, content_hash, in_file_names, scale_named,
+)
+from polarity_lib.experiments import Arm, experiment, experiments_at, is_tuned
+from polarity_lib.models import memory_needed
+from polarity_lib.problems import any_world
+from polarity_lib.published import EXPLAINED
+from polarity_lib.registry import papers
 from polarity_lib.results import ROOT, ended, published_root, read_lines, runs_root
 from polarity_lib.stacking import SIDE_BY_SIDE, free_memory, memory_of_run, runs_at_once, stack_key
+from polarity_lib.study import costs
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -39,9 +45,20 @@ class Settings:
     device: str | None = None  # cuda: runs of one shape side by side; None takes a GPU if there is one, run after run
 
     def __post_init__(self):
-        scale_named(self.scale)
+        if scale_named(self.scale).model:
+            self._keep_to_models()
         if self.seeds is not None and self.seeds < 1:
             raise ConfigError(f"SEEDS is how many replicates to run, a whole number above zero, not {self.seeds}.")
+
+    def _keep_to_models(self) -> None:
+        """Not every notebook has runs of language models: without `only`, those that have."""
+        there = sorted({number for spec in experiments_at(self.scale).values() if spec.preview for number in spec.notebooks})
+        if not self.only:
+            object.__setattr__(self, "only", ",".join(there))
+        for path in notebooks(self.only):
+            if path.stem[:2] not in there:
+                raise ConfigError(f"Notebook {path.stem[:2]} has no runs of language models; {', '.join(there)} has: "
+                                  f"ONLY={there[0]}.")
 
     @property
     def reuses(self) -> bool:
@@ -50,10 +67,10 @@ class Settings:
     @property
     def label(self) -> str:
         """Names the executed notebooks, figures and tables of this request."""
-        return f"{self.scale}-{self.seeds or ('full' if self.full else 1)}"
+        return f"{in_file_names(self.scale)}-{self.seeds or ('full' if self.full else 1)}"
 
     def seeds_of(self, name: str) -> int:
-        return self.seeds or (EXPERIMENTS[name].seeds if self.full else 1)
+        return self.seeds or (experiments_at(self.scale)[name].seeds if self.full else 1)
 
     @property
     def figures(self) -> Path:
@@ -100,7 +117,7 @@ def notebook_numbered(number: str) -> Path | None:
 
 def experiments_of(notebook: Path, settings: Settings) -> list[str]:
     """The experiments a notebook reads that belong to what was asked for."""
-    return [name for name, spec in EXPERIMENTS.items()
+    return [name for name, spec in experiments_at(settings.scale).items()
             if notebook.stem[:2] in spec.notebooks and (settings.full or spec.preview)]
 
 
@@ -129,8 +146,9 @@ class Job:
         return all(is_finished(arm.config, reuse) for arm in self.runs)
 
     def starts(self, reuse: bool) -> dict[str, StartConfig]:
-        """Base policies that its unfinished runs begin from, by name."""
-        return {arm.config.start.name: arm.config.start for arm in self.runs if not is_finished(arm.config, reuse)}
+        """Base policies to be made for its unfinished runs, by name; a model that is read is there already."""
+        starts = [arm.config.start for arm in self.runs if not is_finished(arm.config, reuse)]
+        return {start.name: start for start in starts if not start.model}
 
 
 def study_jobs(settings: Settings) -> list[Job]:
@@ -282,6 +300,7 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
     if settings.scale == "paper":
         return paper_plan_text()
     jobs, lines, left = study_jobs(settings), [], 0.0
+    cores, where = (1, "one GPU") if at_paper_scale(settings.scale) else (cores, f"{cores} cores")
     lines.append(f"{'notebook':<38}{'experiment':<16}{'arms':>5}{'seeds':>6}{'runs':>6}{'to do':>7}{'hours':>8}")
     starts: dict[str, StartConfig] = {}
     for notebook in notebooks(settings.only):
@@ -293,9 +312,9 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
             own = [job for job in jobs if (job.experiment, job.notebook) == (name, notebook.stem)]
             todo = [a for job in own for a in job.runs if not is_finished(a.config, settings.reuses)]
             seconds = sum(run_seconds(a.config) for a in todo)
-            starts |= {a.config.start.name: a.config.start for a in todo}
+            starts |= {a.config.start.name: a.config.start for a in todo if not a.config.start.model}
             left += seconds
-            arms = len(EXPERIMENTS[name].arms(scale_named(settings.scale), 0))
+            arms = len(experiments_at(settings.scale)[name].arms(scale_named(settings.scale), 0))
             runs = sum(len(job.runs) for job in own)
             lines.append(f"{notebook.stem:<38}{name:<16}{arms:>5}{settings.seeds_of(name):>6}{runs:>6}{len(todo):>7}"
                          f"{seconds / 3600 / cores:>8.2f}")
@@ -304,7 +323,9 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
     todo = sum(not is_finished(a.config, settings.reuses) for job in jobs for a in job.runs)
     kind = "the committed study" if settings.full else "the preview (FULL=1: the committed study)"
     lines.append(f"\nScale {settings.scale}, {kind}: {runs} runs, {todo} of them still to compute, "
-                 f"about {left / 3600 / cores:.1f} hours on {cores} cores.")
+                 f"about {left / 3600 / cores:.1f} hours on {where}.")
+    if at_paper_scale(settings.scale):
+        return "\n".join([*lines, *model_lines(jobs)])
     lines.append("A run that two experiments share is counted and computed once. "
                  "Hours are fitted to measured runs (data/costs.csv) and assume cores like the one they ran on.")
     if waiting := untuned(jobs):
@@ -329,15 +350,35 @@ def stacks_text(jobs: list[Job]) -> str:
     return "\n".join([told, *lines])
 
 
+def model_lines(jobs: list[Job]) -> list[str]:
+    """What a plan with a language model needs: memory, disk, licence, and where the hours come from."""
+    config = jobs[0].runs[0].config
+    how, runs = config.start.model, sum(len(job.runs) for job in jobs)
+    needed = memory_needed(how)
+    return [
+        f"{how.name}: {needed.parameters / 1e9:.2g} billion parameters, sampled by {how.engine}. One run at a time.",
+        f"Memory about {needed.total / GIGABYTE:.1f} GB on the GPU"
+        + (", and what vLLM takes while it samples." if how.engine == "vllm" else "."),
+        f"Disk: the model's own {needed.weights / GIGABYTE:.1f} GB, and at most {needed.trained / GIGABYTE:.1f} GB for the "
+        f"checkpoint of the run at work; tables of {runs} runs are megabytes.",
+        costs.MODEL_ASSUMED,
+        "Licences: the model's is on its card; of the problem sets: python -m polarity_lib.problems.sets list.",
+    ]
+
+
 def untuned(jobs: list[Job]) -> str:
     """World by world, the methods that the plan trains and nobody has tuned there (worlds without a protocol have none)."""
     pairs = sorted({(arm.config.world, arm.config.method) for job in jobs for arm in job.runs})
-    missing = [(world, method) for world, method in pairs if world_named(world).protocol and not is_tuned(world, method)]
+    missing = [(world, method) for world, method in pairs if any_world(world).protocol and not is_tuned(world, method)]
     worlds = dict.fromkeys(world for world, _ in missing)
     return "; ".join(f"{world}: {', '.join(m for w, m in missing if w == world)}" for world in worlds)
 
 
 def paper_plan_text() -> str:
-    """What each paper's own scale would take, as the papers' folders estimate it."""
-    found = [(paper, paper.part("paper_scale", "plan_text", None)) for paper in papers()]
-    return "\n\n".join(f"{paper.title} ({paper.source})\n{plan()}" for paper, plan in found if plan)
+    """What each paper's own runs would take, from its folder."""
+    parts = []
+    for paper in papers():
+        if published := paper.part("paper_scale", "PUBLISHED", ()):
+            lines = [line for one in published for line in one.plan_lines()]
+            parts.append("\n".join([f"{paper.title} ({paper.source})", *lines]))
+    return "\n\n".join([*parts, EXPLAINED])

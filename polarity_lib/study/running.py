@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polarity_lib.config import ConfigError
+from polarity_lib.config import ConfigError, at_paper_scale, choose
 from polarity_lib.stacking import SIDE_BY_SIDE
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
 from polarity_lib.study.plan import (
@@ -40,12 +40,18 @@ def notebook_parameters(settings: Settings, notebook: Path) -> dict:
             "figures_dir": str(settings.figures), "results_dir": str(settings.tables)}
 
 
-def run_study(settings: Settings, cores: int, dry_run: bool = False) -> int:
+def run_study(settings: Settings, cores: int, dry_run: bool = False, profile: str = "") -> int:
     """Print the plan, bring it about, name what was made. Returns the exit status."""
+    profile = profile_folder(profile)
     refuse_patterns(ROOT, runs_root(), *notebooks(settings.only))
     print(plan_text(settings, cores), flush=True)
-    if settings.scale == "paper" or dry_run:
-        return snakemake(settings, cores, dry_run=True) if settings.scale != "paper" else 0
+    if settings.scale == "paper":
+        say("To run one headline contrast with a model of yours: make study SCALE=paper ONLY=10 MODEL=<hub id or folder>")
+        return 0
+    if at_paper_scale(settings.scale):
+        cores = 1  # runs would share one GPU
+    if dry_run:
+        return snakemake(settings, cores, dry_run=True, profile=profile)
     make_folder(runs_root() / "study")
     progress = Progress(settings, cores)
     path = runs_root() / "study" / ".lock"
@@ -56,7 +62,7 @@ def run_study(settings: Settings, cores: int, dry_run: bool = False) -> int:
             say("study: another `make study` is at work in this folder; waiting for it, then going on")
             fcntl.flock(lock, fcntl.LOCK_EX)
         settle_markers(settings)
-        status = snakemake(settings, cores, lock=lock)
+        status = snakemake(settings, cores, lock=lock, profile=profile)
     summary(settings)
     if status:
         say("\nstudy: something above failed. What finished is kept; the same command continues from there. "
@@ -103,8 +109,21 @@ def write_report(settings: Settings, path: Path) -> int:
     return status
 
 
-def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None, more: tuple[str, ...] = ()) -> int:
-    """Call Snakemake on our Snakefile.
+def profile_folder(name: str) -> str:
+    """A Snakemake profile: one of ours by name (`profiles/`), or a folder of the person's own; "" stays: this machine.
+
+    Raises:
+        ConfigError: neither.
+    """
+    if not name or (Path(name) / "config.yaml").is_file():
+        return os.path.abspath(name) if name else ""
+    ours = {path.parent.name: path.parent for path in sorted((ROOT / "profiles").glob("*/config.yaml"))}
+    return str(ours[choose("profile", name, ours)])
+
+
+def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None, more: tuple[str, ...] = (),
+              profile: str = "") -> int:
+    """Call Snakemake on our Snakefile, with the cores of this machine or wherever a profile says.
 
     Our own lock replaces Snakemake's, which would outlive a hard kill. Only
     parameters trigger: they hold hashes of runs and sources (see
@@ -118,8 +137,8 @@ def snakemake(settings: Settings, cores: int, dry_run: bool = False, lock=None, 
     if settings.only:
         config["only"] = ",".join(path.stem for path in notebooks(settings.only))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT),
-               "--cores", str(cores), "--nolock", "--rerun-incomplete", "--rerun-triggers", "params",
-               "--keep-going", "--scheduler", "greedy"]
+               *(("--profile", profile) if profile else ("--cores", str(cores))),
+               "--nolock", "--rerun-incomplete", "--rerun-triggers", "params", "--keep-going", "--scheduler", "greedy"]
     command += ["--resources", f"gpu={SIDE_BY_SIDE}"] if settings.device == "cuda" else []
     command += ["--dry-run"] if dry_run else ["--quiet", "all"]  # jobs speak for themselves
     command += more

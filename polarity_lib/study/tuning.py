@@ -51,18 +51,28 @@ def tune(world: str, method: str, scale: str = "tiny", centre: float = UNTUNED) 
     Raises:
         ConfigError: unknown world or method.
     """
+    grid = search(world, method, scale, centre)
+    if scale == "tiny":
+        keep(world, method, grid)
+    return best(grid)
+
+
+def search(world: str, method: str, scale: str = "tiny", centre: float = UNTUNED, most: int | None = None) -> dict[float, dict]:
+    """The measured grid, grown until its best rate is not at an edge or it has `most` rates (MAX_RATES by default; 1: `centre`).
+
+    Raises:
+        ConfigError: unknown world or method.
+    """
     choose("world", world, WORLDS)
     choose("method", method, METHODS)
     grid = {}
-    wanted = [centre / 2, centre, centre * 2]
-    while wanted and len(grid) < MAX_RATES:
+    wanted = [centre] if most == 1 else [centre / 2, centre, centre * 2]
+    while wanted and len(grid) < (most or MAX_RATES):
         for rate in wanted:
             grid[rate] = measure(scale, method, world, rate)
         rate = best(grid)
         wanted = [rate / 2] if rate == min(grid) else [rate * 2] if rate == max(grid) else []
-    if scale == "tiny":
-        keep(world, method, grid)
-    return best(grid)
+    return grid
 
 
 def keep(world: str, method: str, grid: dict[float, dict]) -> None:

@@ -21,7 +21,8 @@ Several values
     `1,2`, `{2,1}`, `1 and 2` are the same. A pair `(1,2)` is not the list `1,2`; brackets of
     intervals must agree; a column vector is the point with the same entries.
 Names
-    x=5 answers 5 and the other way round; x=5 does not answer y=5.
+    x=5 answers 5 and the other way round; x=5 does not answer y=5. x=1, y=2 is the point (1,2).
+    A gold x+y=5 is a line, which 5 does not answer.
 Bases
     Digits and base must agree: 52 is not 52_8, and 42 is not 52_8 either (the form is the question).
 """
@@ -29,25 +30,8 @@ Bases
 import re
 from fractions import Fraction
 
-from .exact import (
-    Based,
-    Chain,
-    Choice,
-    Formula,
-    Grid,
-    MAX_DEPTH,
-    Named,
-    Node,
-    Number,
-    Ordered,
-    Several,
-    Words,
-    as_list,
-    labelled_choice,
-    number_alone,
-    read,
-    words_key,
-)
+from .exact import MAX_DEPTH, Chain, Choice, Formula, Named, Node, Number, Ordered, Several, Words
+from .exact import as_list, labelled_choice, read, words_key
 
 RELATIVE_TOLERANCE = Fraction(1, 10_000)
 FLOAT_NOISE = Fraction(1, 10**9)
@@ -111,45 +95,56 @@ def _squeeze(text):
 
 def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
     """Whether two trees are the same answer: True, False, or None where `formula_equal` could not tell."""
-    if isinstance(answer, Choice) and not isinstance(gold, Choice):
-        if answer.content is not None:
-            return equal(gold, answer.content, formula_equal)
-        return True if words_key(gold.text) == words_key(answer.text) else False
     if isinstance(gold, Choice):
         chosen = answer if isinstance(answer, Choice) else labelled_choice(answer.text)
         return chosen is not None and gold.letter == chosen.letter
-    if isinstance(gold, Chain) or isinstance(answer, Chain):
-        return _chain(gold, answer, formula_equal)
-    if isinstance(gold, Named) or isinstance(answer, Named):
-        return _named(gold, answer, formula_equal)
-    if isinstance(gold, Words) or isinstance(answer, Words):
+    if isinstance(answer, Choice):
+        if answer.content is not None:
+            return equal(gold, answer.content, formula_equal)
         return words_key(gold.text) == words_key(answer.text)
-    if isinstance(gold, Based) or isinstance(answer, Based):
-        return type(gold) is type(answer) and (gold.digits, gold.base) == (answer.digits, answer.base)
-    if isinstance(gold, Number) and isinstance(answer, Number):
+    kinds = {type(gold), type(answer)}
+    if Chain in kinds:
+        return _chain(gold, answer, formula_equal)
+    if Named in kinds:
+        return _named(gold, answer, formula_equal)
+    if Words in kinds:
+        one, other = (node.key if isinstance(node, Words) else words_key(node.text) for node in (gold, answer))
+        return one == other
+    if kinds == {Number}:
         return numbers_equal(gold, answer)
-    return _structures(gold, answer, formula_equal)
+    if kinds == {Ordered, Several}:  # x = 1, y = 2 is the point (1, 2)
+        gold, answer = (_point(node) if isinstance(node, Several) else node for node in (gold, answer))
+        kinds = {type(gold), type(answer)}
+    if kinds == {Ordered}:
+        if gold.brackets != answer.brackets or len(gold.items) != len(answer.items):
+            return False
+        return _all(equal(g, a, formula_equal) for g, a in zip(gold.items, answer.items))
+    if kinds == {Several}:
+        return _without_order(gold.items, answer.items, formula_equal)
+    if Formula not in kinds:
+        return False  # of two kinds
+    if Several in kinds and not _may_be_a_list(gold if isinstance(gold, Formula) else answer):
+        return False
+    units = [getattr(node, "unit", "") for node in (gold, answer)]
+    return False if all(units) and units[0] != units[1] else _ask(gold, answer, formula_equal)
 
 
 def _chain(gold, answer, formula_equal):
     """A worked-out chain counts by its last side, and only if its sides are equal."""
     if gold.text == answer.text:
         return True
-    known = True
+    last, known = [], []
     for node in (gold, answer):
-        if isinstance(node, Chain):
-            steps = _all(_same_side(a, b, formula_equal) for a, b in zip(node.sides, node.sides[1:]))
-            if steps is False:
-                return False
-            known = known and steps
-    last = [node.sides[-1] if isinstance(node, Chain) else node for node in (gold, answer)]
-    return _all([equal(*last, formula_equal), known])
+        sides = node.sides if isinstance(node, Chain) else (node,)
+        last.append(sides[-1])
+        known.append(_all(_same_side(a, b, formula_equal) for a, b in zip(sides, sides[1:])))
+    return False if False in known else _all([equal(*last, formula_equal), *known])
 
 
 def _same_side(left, right, formula_equal):
     """Sides may be rounded to the digits that are written, as 12/7 = 1.71, and may drop a unit."""
     if isinstance(left, Number) and isinstance(right, Number):
-        coarse, fine = (left, right) if (left.digits or 10**9) <= (right.digits or 10**9) else (right, left)
+        coarse, fine = sorted((left, right), key=lambda number: number.digits or 10**9)
         if coarse.digits and coarse.digits > 1 and abs(coarse.value - fine.value) <= _half_a_unit(coarse.value, coarse.digits):
             return True
     return equal(left, right, formula_equal)
@@ -157,65 +152,38 @@ def _same_side(left, right, formula_equal):
 
 def _named(gold, answer, formula_equal):
     if isinstance(gold, Named) and isinstance(answer, Named):
-        if gold.name != answer.name:
-            return None if formula_equal is same_text else formula_equal(Formula(gold.text), Formula(answer.text))
-        return equal(gold.value, answer.value, formula_equal)
+        if gold.name == answer.name:
+            return equal(gold.value, answer.value, formula_equal)
+        return formula_equal(Formula(gold.text), Formula(answer.text))
     named, other = (gold, answer) if isinstance(gold, Named) else (answer, gold)
+    if named is gold and re.fullmatch(r"[xyz](?:\+[xyz])+", named.name) and not isinstance(other, Formula):
+        return False  # x + y = 5 is a line, m + n = 5 asks for a number
     letters = re.findall("[a-z]", named.name) if named.name.startswith("(") else []
     if letters != sorted(letters):
         return False  # (y, x) = (1, 2) is not the point (1, 2)
-    if isinstance(other, Formula) and any(sign in other.text for sign in ("=", "<", ">", "\\le", "\\ge")):
+    if isinstance(other, Formula) and re.search(r"[=<>]|\\[lg]e", other.text):
         return formula_equal(Formula(gold.text), Formula(answer.text))
     pair = (named.value, other) if named is gold else (other, named.value)
     return equal(*pair, formula_equal)
 
 
-def _structures(gold, answer, formula_equal):
-    if isinstance(gold, Several) and isinstance(answer, Several) and gold.kind == answer.kind == "list":
-        return _without_order(gold.items, answer.items, formula_equal)
-    if isinstance(gold, Several) and isinstance(answer, Several) and gold.kind == answer.kind:
-        # The same union may be cut in other pieces: only a match of the pieces decides here.
-        return _without_order(gold.items, answer.items, formula_equal) or _ask(gold, answer, formula_equal)
-    if isinstance(gold, Ordered) and isinstance(answer, Ordered):
-        if gold.brackets != answer.brackets or len(gold.items) != len(answer.items):
-            return False
-        return _all(equal(g, a, formula_equal) for g, a in zip(gold.items, answer.items))
-    if isinstance(gold, Grid) and isinstance(answer, Grid):
-        if [len(row) for row in gold.rows] != [len(row) for row in answer.rows]:
-            return False
-        pairs = ((g, a) for rows in zip(gold.rows, answer.rows) for g, a in zip(*rows))
-        return _all(equal(g, a, formula_equal) for g, a in pairs)
-    kinds = {_kind(gold), _kind(answer)}
-    if (
-        len(kinds) == 2
-        and "formula" not in kinds
-        and not any(isinstance(x, Several) and x.kind == "union" for x in (gold, answer))
-    ):
-        return False
-    if "list" in kinds and "formula" in kinds and not _may_be_a_list(gold if _kind(gold) == "formula" else answer):
-        return False
-    units = [getattr(node, "unit", "") for node in (gold, answer)]
-    if all(units) and units[0] != units[1]:
-        return False
-    return _ask(gold, answer, formula_equal)
-
-
-def _kind(node):
-    return {Number: "number", Formula: "formula", Several: "list", Ordered: "ordered", Grid: "grid"}[type(node)]
+def _point(several):
+    """Values with the names of different coordinates, as a point; other lists as they are."""
+    names = [item.name if isinstance(item, Named) else "" for item in several.items]
+    if not all(re.fullmatch("[a-z]", name) for name in names) or len(set(names)) < len(names):
+        return several
+    items = sorted(several.items, key=lambda item: item.name)
+    return Ordered("()", tuple(item.value for item in items), several.text)
 
 
 def _may_be_a_list(formula):
-    return any(mark in formula.text for mark in ("\\pm", "\\mp", "\\cup", "\\in", "{", "<", ">", "\\le", "\\ge", "\\ne"))
+    return bool(re.search(r"\\(?:pm|mp|cup|in|le|ge|ne)|[{<>]", formula.text))
 
 
 def _ask(gold, answer, formula_equal):
-    return formula_equal(_as_formula(gold), _as_formula(answer))
-
-
-def _as_formula(node):
-    if isinstance(node, Number) and (node.unit or node.percent):
-        return Formula(number_alone(node))  # 90 degrees must not become pi/2
-    return node if isinstance(node, Formula) else Formula(node.text)
+    """Algebra's word, on formulas without units: 90 degrees must not become pi/2."""
+    plain = [node if isinstance(node, Formula) else Formula(getattr(node, "bare", "") or node.text) for node in (gold, answer)]
+    return formula_equal(*plain)
 
 
 def _all(results):
@@ -233,16 +201,10 @@ def _without_order(golds, answers, formula_equal):
         return False
     left, undecided = list(answers), []
     for gold in sorted(golds, key=lambda node: isinstance(node, Formula)):
-        match, maybe = None, False
-        for index, answer in enumerate(left):
-            result = equal(gold, answer, formula_equal)
-            if result:
-                match = index
-                break
-            maybe = maybe or result is None
-        if match is not None:
-            left.pop(match)
-        elif maybe:
+        results = [equal(gold, answer, formula_equal) for answer in left]
+        if True in results:
+            left.pop(results.index(True))
+        elif None in results:
             undecided.append(gold)
         else:
             return False
@@ -254,15 +216,10 @@ def _without_order(golds, answers, formula_equal):
 def compare(gold: str, answer: str, formula_equal=same_text) -> bool | None:
     """`equal` on texts; "1,234" is also tried as the two values 1 and 234 where the other side is a list."""
     gold_node, answer_node = read(gold), read(answer)
-    if isinstance(gold_node, Number) and isinstance(answer_node, Number):
-        return numbers_equal(gold_node, answer_node)
     result = equal(gold_node, answer_node, formula_equal)
-    if result is False and isinstance(answer_node, Several) and isinstance(gold_node, Number):
-        other = as_list(gold)
-        return equal(other, answer_node, formula_equal) if other else False
-    if result is False and isinstance(gold_node, Several) and isinstance(answer_node, Number):
-        other = as_list(answer)
-        return equal(gold_node, other, formula_equal) if other else False
+    if result is False and {type(gold_node), type(answer_node)} == {Number, Several}:
+        gold_node, answer_node = (as_list(node.text) or node for node in (gold_node, answer_node))
+        return {type(gold_node), type(answer_node)} == {Several} and equal(gold_node, answer_node, formula_equal)
     return result
 
 
@@ -270,9 +227,6 @@ def too_deep(text: str) -> bool:
     """Brackets nested deeper than any answer needs."""
     depth = deepest = 0
     for ch in text:
-        if ch in "([{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif ch in ")]}":
-            depth -= 1
+        depth += (ch in "([{") - (ch in ")]}")
+        deepest = max(deepest, depth)
     return deepest > MAX_DEPTH

@@ -12,20 +12,18 @@ The same texts always get the same verdict, in the order in which they came; exa
 duplicates are judged once. A limit that was reached is a label of its own, never a guess.
 """
 
-import os
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ..outside import cores_allowed
 from .answers import MAX_ANSWER_CHARACTERS, find_answer
 from .comparison import compare, too_deep
-from .exact import tidy
+from .notation import tidy
 from .verdicts import Verdict
-from .workers import WorkerPool, remake_after_fork
+from .workers import WorkerPool
 
-REMEMBERED = 20_000  # settled pairs of gold and answer; groups repeat their answers
+REMEMBERED = 20_000  # settled pairs of gold and answer, then forgotten; groups repeat their answers
 
 
 class MathVerifier:
@@ -51,13 +49,7 @@ class MathVerifier:
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
         self.pool = WorkerPool(workers or min(8, cores_allowed()), timeout_s, memory_mb)
-        self._settled = OrderedDict()
-        self._lock = threading.Lock()
-        remake_after_fork(self)
-
-    def after_fork(self):
-        """In a forked child: another thread may have held the lock."""
-        self._lock = threading.Lock()
+        self._settled = {}
 
     def __enter__(self):
         return self
@@ -73,55 +65,31 @@ class MathVerifier:
         """One verdict per response, in order; see `verify_math`."""
         golds, responses, truncated = _checked(golds, responses, truncated)
         keys = list(zip(golds, responses, truncated))
-        verdicts, open_pairs = {}, {}
-        for key in dict.fromkeys(keys):
-            first = _first_verdict(*key)
-            if isinstance(first, Verdict):
-                verdicts[key] = first
-            else:
-                open_pairs[key] = first
-        replies = self.decide("first", {(key[0], found.text) for key, found in open_pairs.items()})
-        for key, found in open_pairs.items():
-            verdicts[key] = _verdict_of_reply(key[0], found, replies[key[0], found.text])
-        return [verdicts[key] for key in keys]
+        found = {key: _first_verdict(*key) for key in dict.fromkeys(keys)}
+        open_keys = [key for key, first in found.items() if not isinstance(first, Verdict)]
+        replies = self.decide("first", {(key[0], found[key].text) for key in open_keys})
+        for key in open_keys:
+            found[key] = _verdict_of_reply(key[0], found[key], replies[key[0], found[key].text])
+        return [found[key] for key in keys]
 
     def decide(self, judge: str, pairs) -> dict:
         """Replies of the guarded processes for pairs of gold and answer; settled pairs are remembered."""
-        pairs = sorted(pairs)
-        with self._lock:
-            replies = {pair: self._settled[judge, pair] for pair in pairs if (judge, pair) in self._settled}
-        new = [pair for pair in pairs if pair not in replies]
+        replies = {pair: self._settled.get((judge, pair)) for pair in sorted(pairs)}
+        new = [pair for pair, reply in replies.items() if reply is None]
         tasks = [{"judge": judge, "gold": gold, "answer": answer} for gold, answer in new]
-        for pair, reply in zip(new, self.pool.run(tasks)):
-            replies[pair] = reply
-            if "result" in reply:
-                with self._lock:
-                    self._settled[judge, pair] = reply
-                    while len(self._settled) > REMEMBERED:
-                        self._settled.popitem(last=False)
+        replies |= zip(new, self.pool.run(tasks))
+        if len(self._settled) > REMEMBERED:
+            self._settled.clear()
+        self._settled |= {(judge, pair): replies[pair] for pair in new if "result" in replies[pair]}
         return replies
 
 
-_shared: dict[tuple, MathVerifier] = {}
-_shared_lock = threading.Lock()
-
-
-def _new_shared_lock():
-    global _shared_lock
-    _shared_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_shared_lock)
+_shared = lru_cache(maxsize=None)(MathVerifier)
 
 
 def shared_verifier(timeout_s: float = 5.0, memory_mb: int = 1024, workers: int | None = None) -> MathVerifier:
     """The verifier that all calls with these limits use, so that its processes start once."""
-    key = (timeout_s, memory_mb, workers)
-    with _shared_lock:
-        if key not in _shared:
-            _shared[key] = MathVerifier(timeout_s, memory_mb, workers)
-        return _shared[key]
+    return _shared(timeout_s, memory_mb, workers)
 
 
 def verify_math(
@@ -184,19 +152,16 @@ def _first_verdict(gold, response, truncated):
     """A verdict where plain reading suffices, else the answer that must be compared by algebra."""
     understood = tidy(gold) if len(gold) <= MAX_ANSWER_CHARACTERS else gold[:MAX_ANSWER_CHARACTERS]
     found = find_answer(response, truncated)
-    if found.text is None:
-        return Verdict("truncated" if truncated else "no_answer", None, understood, found.how)
     answer = found.text
+    if answer is None:
+        return Verdict("truncated" if truncated else "no_answer", None, understood, found.how)
     if not gold.strip():
         return Verdict("wrong", answer, understood, "the gold answer is empty: nothing equals it")
     if answer == gold.strip():
         return Verdict("correct", answer, understood, f"{found.how}: the same text as the gold answer")
-    if len(answer) > MAX_ANSWER_CHARACTERS:
-        return Verdict(
-            "wrong", answer[:80] + "...", understood, f"{found.how}: {len(answer):,} characters, too long for an answer"
-        )
-    if too_deep(answer):
-        return Verdict("wrong", answer[:80], understood, f"{found.how}: brackets nested too deeply for an answer")
+    if len(answer) > MAX_ANSWER_CHARACTERS or too_deep(answer):
+        why = "is longer or nested more deeply than an answer is"
+        return Verdict("wrong", answer[:80] + "...", understood, f"{found.how}: {why}")
     result = compare(gold, answer) if len(gold) <= MAX_ANSWER_CHARACTERS else False
     return found if result is None else _verdict(result, found, understood, ", compared as written")
 

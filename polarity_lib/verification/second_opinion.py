@@ -22,17 +22,15 @@ def math_verify_alone(
     Its only help is our guard of time and memory. It reads plain expressions with sympy's `parse_expr`: use it on
     texts you know, not on whatever a policy writes.
     """
-    verifier = verifier or shared_verifier()
     pairs = list(zip(map(str, golds), map(str, responses), strict=True))
-    replies = verifier.decide("alone", set(pairs))
-    return [_as_verdict(gold, replies[gold, response]) for gold, response in pairs]
-
-
-def _as_verdict(gold, reply):
-    if "limit" in reply:
-        return Verdict("timed_out", None, gold, reply["limit"])
-    label = "correct" if reply["result"] else "no_answer" if reply.get("empty") else "wrong"
-    return Verdict(label, None, gold, "Math-Verify on the whole response")
+    replies = (verifier or shared_verifier()).decide("alone", set(pairs))
+    verdicts = []
+    for gold, response in pairs:
+        reply = replies[gold, response]
+        label = "correct" if reply.get("result") else "no_answer" if reply.get("empty") else "wrong"
+        label = "timed_out" if "limit" in reply else label
+        verdicts.append(Verdict(label, None, gold, reply.get("limit", "Math-Verify on the whole response")))
+    return verdicts
 
 
 def answer_kind(gold) -> str:
@@ -44,6 +42,8 @@ def answer_kind(gold) -> str:
         if node.percent or node.unit:
             return "number with unit or percent"
         return "decimal" if node.digits else "whole number" if node.value.denominator == 1 else "fraction"
+    if isinstance(node, Ordered) and node.brackets == "|":
+        return "matrix"
     names = {Choice: "choice", Words: "words", Several: "several values", Ordered: "point or interval"}
     return names.get(type(node), "formula")
 
@@ -93,13 +93,14 @@ def disagreement_by_kind(table):
     """How often the checkers differ, by kind of gold answer, with who accepts; last row: all."""
     import pandas as pd
 
-    def row(part):
-        return {
+    parts = [*table.groupby("kind", sort=True), ("all", table)]
+    rows = {
+        kind: {
             "rows": len(part),
             "only first accepts": int((part["difference"] == "only first accepts").sum()),
             "only second accepts": int((part["difference"] == "only second accepts").sum()),
-            "rate": float((~part["agree"].astype(bool)).mean()) if len(part) else float("nan"),
+            "rate": float((part["difference"] != "").mean()) if len(part) else float("nan"),
         }
-
-    rows = {kind: row(part) for kind, part in table.groupby("kind", sort=True)}
-    return pd.DataFrame({**rows, "all": row(table)}).T
+        for kind, part in parts
+    }
+    return pd.DataFrame(rows).T

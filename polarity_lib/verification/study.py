@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .mathematics import MathVerifier
-from .second_opinion import math_verify_alone
+from .second_opinion import disagreement
 
 CHECKERS = ("ours", "Math-Verify alone")
 
@@ -49,11 +50,8 @@ def two_checkers(table: pd.DataFrame, verifier: MathVerifier) -> pd.DataFrame:
         table: columns `gold`, `response` and `truncated`.
         verifier: whose processes do the work; both keep to its limits.
     """
-    golds, responses, cut = (table[name].tolist() for name in ("gold", "response", "truncated"))
-    ours = verifier.verify(golds, responses, truncated=cut)
-    alone = math_verify_alone(golds, responses, verifier=verifier)
-    labels = {name: [v.label for v in found] for name, found in zip(CHECKERS, (ours, alone))}
-    return table.assign(**labels)
+    both = disagreement(table["gold"], table["response"], truncated=table["truncated"], verifier=verifier)
+    return table.assign(**{name: both[column].to_numpy() for name, column in zip(CHECKERS, ("label", "second_label"))})
 
 
 def right_by_kind(judged: pd.DataFrame) -> pd.DataFrame:
@@ -65,16 +63,16 @@ def right_by_kind(judged: pd.DataFrame) -> pd.DataFrame:
 
 def false_verdicts(judged: pd.DataFrame) -> pd.DataFrame:
     """Per checker: wrong answers it accepted, right ones it refused; counts, and shares of the rows that could be."""
-    accept = judged["label"] == "correct"
-    rows = {}
+    accept, rows = judged["label"] == "correct", {}
     for name in CHECKERS:
         accepted = judged[name] == "correct"
+        wrongly, missed = accepted & ~accept, accept & ~accepted
         rows[name] = {
-            "wrongly accepted": int((accepted & ~accept).sum()),
-            "of wrong": float((accepted & ~accept).sum() / (~accept).sum()),
-            "wrongly refused": int((~accepted & accept).sum()),
-            "of right": float((~accepted & accept).sum() / accept.sum()),
-        }  # fmt: skip
+            "wrongly accepted": int(wrongly.sum()),
+            "of wrong": float(wrongly.sum() / (~accept).sum()),
+            "wrongly refused": int(missed.sum()),
+            "of right": float(missed.sum() / accept.sum()),
+        }
     return pd.DataFrame(rows).T
 
 
@@ -151,18 +149,13 @@ def gradient_under_flips(
     Returns:
         One row per method, direction, share and seed: `cosine` with the clean gradient, `length` relative to it.
     """
-    rows = []
-    for name, advantage in methods.items():
-        clean = policy_gradient(batch, advantage(batch.correct_N.double(), batch.prompt_N))
-        for accept in (True, False):
-            for share in shares:
-                for seed in range(seeds):
-                    rewards_N = flipped(batch.correct_N, share, accept, seed).double()
-                    changed = policy_gradient(batch, advantage(rewards_N, batch.prompt_N))
-                    direction = "wrong taken for right" if accept else "right taken for wrong"
-                    rows.append(
-                        {"method": name, "error": direction, "share": share, "seed": seed, **_beside(changed, clean)}
-                    )
+    rewards_N, rows = batch.correct_N.double(), []
+    clean = {name: policy_gradient(batch, advantage(rewards_N, batch.prompt_N)) for name, advantage in methods.items()}
+    for name, accept, share, seed in product(methods, (True, False), shares, range(seeds)):
+        rewards_N = flipped(batch.correct_N, share, accept, seed).double()
+        changed = policy_gradient(batch, methods[name](rewards_N, batch.prompt_N))
+        error = "wrong taken for right" if accept else "right taken for wrong"
+        rows.append({"method": name, "error": error, "share": share, "seed": seed, **_beside(changed, clean[name])})
     return pd.DataFrame(rows)
 
 
@@ -173,19 +166,14 @@ def truncated_two_ways(
 
     The cut falls on any rollout alike, right or wrong: a right answer that was cut is what separates the two rules.
     """
-    rows = []
-    for name, advantage in methods.items():
-        clean = policy_gradient(batch, advantage(batch.correct_N.double(), batch.prompt_N))
-        for share in shares:
-            for seed in range(seeds):
-                order = torch.randperm(len(batch.correct_N), generator=torch.Generator().manual_seed(seed))
-                kept_N = torch.ones_like(batch.correct_N)
-                kept_N[order[: round(share * len(order))]] = False
-                as_wrong = policy_gradient(batch, advantage((batch.correct_N & kept_N).double(), batch.prompt_N))
-                out = advantage(batch.correct_N[kept_N].double(), batch.prompt_N[kept_N])
-                left_out = policy_gradient(batch, out, kept_N)
-                for rule, gradient in (("counted as wrong", as_wrong), ("left out", left_out)):
-                    rows.append(
-                        {"method": name, "rule": rule, "share": share, "seed": seed, **_beside(gradient, clean)}
-                    )
+    rewards_N, rows = batch.correct_N.double(), []
+    clean = {name: policy_gradient(batch, advantage(rewards_N, batch.prompt_N)) for name, advantage in methods.items()}
+    for name, share, seed in product(methods, shares, range(seeds)):
+        order = torch.randperm(len(batch.correct_N), generator=torch.Generator().manual_seed(seed))
+        kept_N = torch.ones_like(batch.correct_N)
+        kept_N[order[: round(share * len(order))]] = False
+        as_wrong = policy_gradient(batch, methods[name]((batch.correct_N & kept_N).double(), batch.prompt_N))
+        rest = methods[name](batch.correct_N[kept_N].double(), batch.prompt_N[kept_N])
+        for rule, gradient in (("counted as wrong", as_wrong), ("left out", policy_gradient(batch, rest, kept_N))):
+            rows.append({"method": name, "rule": rule, "share": share, "seed": seed, **_beside(gradient, clean[name])})
     return pd.DataFrame(rows)

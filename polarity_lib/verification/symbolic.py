@@ -25,9 +25,10 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
 from math_verify import verify
 from math_verify.grader import should_treat_as_complex
+from sympy.core.random import seed
 
 from .comparison import numbers_close, same_text
-from .exact import Formula, Number, read_number
+from .exact import Formula, read_number
 
 logging.disable(logging.CRITICAL)  # this process speaks to its parent only
 
@@ -35,9 +36,12 @@ MAX_POWER = 100_000
 DIGITS = 30
 _NORMAL = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
 _CASE_KEPT = ConversionConfig(lowercase_symbols=False)
-
-
 _ANGLE_IN_DEGREES = re.compile(r"\\(sin|cos|tan|cot|sec|csc)\s*[({]?\s*([0-9.]+)\s*[)}]?\s*\\text\{degrees\}\s*[)}]?")
+# What the grammar reads wrongly: 52_8 without its base, 1 2 as twelve, x \approx 3 as x, 2{5} and {2}(5) as 2 + 5.
+_MISREAD = re.compile(
+    r"(?<![\\a-z_])[0-9]\s*_|(?<![_^])[0-9]\s+[0-9]|\\approx"
+    r"|(?<![_^0-9.])[0-9]+\s*\\?[{\[]|(?:^|[-+*/(\s])\{[0-9.]+\}\s*[({0-9]"
+)
 
 
 class TooBig(Exception):
@@ -59,11 +63,13 @@ def refuse_what_explodes(text: str) -> None:
 def parse(text: str):
     """The sympy object of a formula, or None where the grammar does not know it."""
     refuse_what_explodes(text)
-    if re.search(r"(?<![\\a-z_])[0-9]\s*_|(?<![_^])[0-9]\s+[0-9]|\\approx", text):
-        return None  # the grammar would drop the base of 52_8, read 1 2 as twelve, and x \approx 3 as x
+    if _MISREAD.search(text):
+        return None
     text = _ANGLE_IN_DEGREES.sub(r"\\\1{(\2\\cdot\\frac{\\pi}{180})}", text)
     text = text.replace("\\text{degrees}", "\\cdot\\frac{\\pi}{180}")
     text = re.sub(r"\\text\s*\{\s*([a-zA-Z])\s*\}", r"\1", text)
+    text = re.sub(r"(?<![_^0-9.])([0-9.]+)\s*\(", r"\1\\cdot(", text)  # 2(5), (2)(5): no mixed numbers
+    text = re.sub(r"(\)|\\pi)\s*\(", r"\1\\cdot(", text)
     latex = normalize_latex(text, _NORMAL)
     try:
         return latex2sympy(
@@ -85,16 +91,24 @@ def formula_equal(gold: Formula, answer: Formula) -> bool:
         return True
     if _primes(gold.text) != _primes(answer.text):
         return False  # the grammar drops the mark of a derivative, of feet and of minutes
-    random.seed(0)  # sympy samples in places
+    seed(0)  # sympy samples in places, with a generator of its own
     left, right = parse(gold.text), parse(answer.text)
     if left is None or right is None:
         return False
-    if isinstance(left, sympy.Eq) and isinstance(right, sympy.Eq):
-        return _same_equation(left, right)
-    if isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr):
-        return _same_expression(left, right, gold, answer)
-    if isinstance(left, sympy.Eq) or isinstance(right, sympy.Eq):
-        return False
+    equations = [isinstance(side, sympy.Eq) for side in (left, right)]
+    if any(equations):
+        return all(equations) and _same_equation(left, right)
+    if not (isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr)):
+        return _verify(left, right)
+    left, right = _plain(left), _plain(right)
+    if not (left.free_symbols | right.free_symbols):
+        return _same_number(left, right, gold, answer)
+    agree = _agreement(left, right)
+    return _verify(left, right) if agree is None else agree
+
+
+def _verify(left, right):
+    """Math-Verify's own word, where sample points do not decide."""
     return bool(
         verify(left, right, float_rounding=12, numeric_precision=DIGITS, allow_set_relation_comp=True, timeout_seconds=None)
     )
@@ -112,26 +126,16 @@ def _plain(expression):
     return expression.xreplace(names)
 
 
-def _same_expression(left, right, gold, answer):
-    left, right = _plain(left), _plain(right)
-    if not (left.free_symbols | right.free_symbols):
-        return _same_number(left, right, gold, answer)
-    agree = _agreement(left, right)
-    if agree is None:
-        return bool(verify(left, right, float_rounding=12, numeric_precision=DIGITS, timeout_seconds=None))
-    return agree
-
-
 # ------------------------------------------------------------------ numbers
 
 
-def _value(expression, digits=DIGITS):
-    """A finite complex value to so many digits, or None."""
+def _value(expression):
+    """A finite or infinite complex value to `DIGITS` digits, or None."""
     try:
-        value = expression.evalf(digits)
+        value = expression.evalf(DIGITS)
         if not value.is_number or value.has(sympy.nan, sympy.zoo):
             return None
-        value = sympy.N(value.doit() if not value.is_Atom else value, digits)
+        value = sympy.N(value.doit() if not value.is_Atom else value, DIGITS)
         return value if value.is_number and all(part.is_Number for part in value.as_real_imag()) else None
     except (MemoryError, RecursionError):
         raise
@@ -139,14 +143,9 @@ def _value(expression, digits=DIGITS):
         return None
 
 
-def _infinite(value):
-    return value.has(sympy.oo, -sympy.oo)
-
-
-def _near(left, right, a=None, b=None):
-    """Whether two expressions without symbols have the same value; `a` and `b` are their values where known."""
-    a, b = _value(left) if a is None else a, _value(right) if b is None else b
-    if _infinite(a) or _infinite(b):
+def _near(left, right, a, b):
+    """Whether two expressions without symbols, whose values are `a` and `b`, have the same value."""
+    if a.has(sympy.oo, -sympy.oo) or b.has(sympy.oo, -sympy.oo):
         return a == b
     size = max(abs(a), abs(b))
     tolerance = sympy.Float("1e-10" if left.has(sympy.Float) or right.has(sympy.Float) else "1e-20")
@@ -155,25 +154,24 @@ def _near(left, right, a=None, b=None):
     inexact = (sympy.Float, sympy.Sum, sympy.Integral, sympy.Limit, sympy.Product)
     if left.has(*inexact) or right.has(*inexact):
         return True
+    difference = left - right
+    if difference.is_Rational:  # 5 + 10^{-9999} is not 5
+        return difference == 0
     # 2^2008 - 1 and 2^2008 - 2 share 600 digits; a root of 2 and the same with 10^{-25} added share 25
-    difference = (left - right).evalf(15, maxn=120 if size < 10**6 else 5_000)
-    return bool(abs(difference) < sympy.Float("1e-90" if size < 10**6 else "1e-10"))
+    difference = difference.evalf(15, maxn=1_000 if size < 10**6 else 5_000)
+    return bool(abs(difference) < sympy.Float("1e-900" if size < 10**6 else "1e-10"))
 
 
 def _same_number(left, right, gold, answer):
     a, b = _value(left), _value(right)
     if a is None or b is None:
-        return bool(verify(left, right, float_rounding=12, numeric_precision=DIGITS, timeout_seconds=None))
+        return _verify(left, right)
     if _near(left, right, a, b):
         return True
-    if _infinite(a) or _infinite(b) or not (a.is_real and b.is_real):
+    numbers = read_number(gold.text), read_number(answer.text)
+    if a == b or not any(numbers) or not (a.is_finite and b.is_finite and a.is_real and b.is_real):
         return False
-    digits = [
-        number.digits if isinstance(number, Number) else None for number in (read_number(gold.text), read_number(answer.text))
-    ]
-    if digits == [None, None]:
-        return False
-    return numbers_close(Fraction(str(a)), Fraction(str(b)), *digits)
+    return numbers_close(Fraction(str(a)), Fraction(str(b)), *(number and number.digits for number in numbers))
 
 
 # ------------------------------------------------------------------ symbols
@@ -202,27 +200,22 @@ def _points(expressions):
     return positive, mixed
 
 
-def _compare_at(left, right, points):
-    """How many points agree and how many differ; points where a side has no value count for neither."""
-    same = different = 0
-    for point in points:
-        here, there = left.subs(point), right.subs(point)
-        a, b = _value(here), _value(there)
-        if a is not None and b is not None:
-            same, different = (same + 1, different) if _near(here, there, a, b) else (same, different + 1)
-    return same, different
+def _values_at(left, right, points):
+    """Both sides at the points where both have a value: [(left, right, value of left, value of right), ...]."""
+    sides = [(left.subs(point), right.subs(point)) for point in points]
+    found = [(*pair, _value(pair[0]), _value(pair[1])) for pair in sides]
+    return [row for row in found if row[2] is not None and row[3] is not None]
 
 
 def _agreement(left, right):
     """True or False where the sample points decide, None where they do not."""
     positive, mixed = _points([left, right])
-    same, different = _compare_at(left, right, positive)
-    if different:
-        return False
-    if same < 3:
-        return None
-    mixed_same, mixed_different = _compare_at(left, right, mixed)
-    return True if not mixed_different and (mixed_same >= 2 or not mixed or same == len(positive)) else None
+    same = [_near(*row) for row in _values_at(left, right, positive)]
+    if not all(same) or len(same) < 3:
+        return None if all(same) else False
+    same_mixed = [_near(*row) for row in _values_at(left, right, mixed)]
+    enough = len(same_mixed) >= 2 or not mixed or len(same) == len(positive)
+    return True if all(same_mixed) and enough else None
 
 
 def _same_equation(left, right):
@@ -230,9 +223,6 @@ def _same_equation(left, right):
     first, second = (_plain(eq.lhs - eq.rhs) for eq in (left, right))
     if first.free_symbols != second.free_symbols:
         return False
-    ratios = []
-    for point in sum(_points([first, second]), []):
-        a, b = _value(first.subs(point)), _value(second.subs(point))
-        if a is not None and b is not None and a != 0 and b != 0:
-            ratios.append(a / b)
+    rows = _values_at(first, second, sum(_points([first, second]), []))
+    ratios = [a / b for _left, _right, a, b in rows if a != 0 and b != 0]
     return len(ratios) >= 4 and all(_near(ratio, ratios[0], ratio, ratios[0]) for ratio in ratios[1:])

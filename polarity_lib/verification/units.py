@@ -14,33 +14,28 @@ MULTIPLIERS = {
     "lakh": 10**5, "crore": 10**7, "dozen": 12, "score": 20,
 }  # fmt: skip
 
-# Spellings of one unit stand together; the first is the one that is compared.
+# Spellings of one unit stand together; the first is the one that is compared. Their plurals in s are spellings too.
 _SPELLINGS = """
-m meter meters metre metres | cm centimeter centimeters centimetre centimetres | mm millimeter millimeters
-millimetre millimetres | km kilometer kilometers kilometre kilometres kms | nm nanometer nanometers | um micrometer
-micrometers | angstrom angstroms | in inch inches | ft foot feet | yd yard yards yds | mi mile miles | parsec parsecs pc
-| kpc | mpc | au | lightyear lightyears ly | g gram grams | kg kilogram kilograms kgs | mg milligram milligrams
-| lb lbs | oz ounce ounces | ton tons tonne tonnes | l liter liters litre litres | ml milliliter
-milliliters millilitre millilitres | gal gallon gallons | quart quarts | pint pints | cup cups | s sec secs second
-seconds | ms millisecond milliseconds | ns nanosecond nanoseconds | min mins minute minutes | h hr hrs hour hours
-| day days | week weeks | month months | year years yr yrs | decade decades | century centuries | degree degrees deg
-| rad radian radians | sr steradian steradians | hz hertz | khz | mhz | ghz | n newton newtons | kn | j joule
-joules | kj kilojoule kilojoules | cal calorie calories | kcal | ev | kev | mev | gev | erg ergs | dyn dyne dynes | w watt
-watts | kw kilowatt kilowatts | mw | pa pascal pascals | kpa | mpa | atm | bar | torr | mmhg | k kelvin kelvins
-| c celsius | f fahrenheit | a amp amps ampere amperes | ma | v volt volts | kv | mv | ohm ohms | coulomb coulombs
-| farad farads | henry | t tesla | gauss | weber | mol mole moles | molar | mph | kmh kph | bit bits | byte bytes
-| lumen lumens | decibel decibels db | acre acres | hectare hectares
-| dollar dollars usd | cent cents | euro euros eur | pound pounds | yen | yuan | rupee rupees | peso pesos | franc
-francs | unit units | square sq | cubic cu | person persons people | man men | woman women | child children
-| sheep | fish | deer | time times | way ways | point points pt pts | gb | mb | kb
+m meter metre | cm centimeter centimetre | mm millimeter millimetre | km kilometer kilometre | nm nanometer
+| um micrometer | angstrom | in inch inches | ft foot feet | yd yard | mi mile | parsec pc | kpc | mpc | au
+| lightyear ly | g gram | kg kilogram | mg milligram | lb | oz ounce | ton tonne | l liter litre
+| ml milliliter millilitre | gal gallon | quart | pint | cup | s sec second | ms millisecond | ns nanosecond
+| min minute | h hr hour | day | week | month | year yr | decade | century centuries | degree deg | rad radian
+| sr steradian | hz hertz | khz | mhz | ghz | n newton | kn | j joule | kj kilojoule | cal calorie | kcal | ev | kev
+| mev | gev | erg | dyn dyne | w watt | kw kilowatt | mw | pa pascal | kpa | mpa | atm | bar | torr | mmhg | k kelvin
+| c celsius | f fahrenheit | a amp ampere | ma | v volt | kv | mv | ohm | coulomb | farad | henry | t tesla | gauss
+| weber | mol mole | molar | mph | kmh kph | bit | byte | lumen | decibel db | acre | hectare | dollar usd | cent
+| euro eur | pound | yen | yuan | rupee | peso | franc | unit | square sq | cubic cu | person people | man men
+| woman women | child children | sheep | fish | deer | time | way | point pt | gb | mb | kb
 """
-_SPELLINGS = [group.split() for group in _SPELLINGS.split("|")]
-_UNITS = {spelling: group[0] for group in _SPELLINGS for spelling in group}
+_UNITS = {spelling: group.split()[0] for group in _SPELLINGS.split("|") for spelling in group.split()}
 # One letter is a unit only inside \text: "5m" may be a product.
 _LETTERS = frozenset("mgslLhtTNJKWVACF")
 # Words that say nothing about the value; those of the second list only beside a unit: `5 a` may be a product.
 _ALONE = frozenset("total exactly long wide tall high old each different distinct".split())
-_FILLERS = _ALONE | frozenset("of the in per a an every and".split())
+_FILLERS = _ALONE | frozenset(
+    "of the in per a an every and possible real positive negative integer complex prime even odd whole more left".split()
+)
 # Plural in form, yet no counted thing: they change the value, or take it back.
 _NO_THING = frozenset(
     """
@@ -50,38 +45,34 @@ _NO_THING = frozenset(
     sixes sevens eights nines zeros pis cos sins plusminus as us its yes modulus radius class across towards sometimes
     others else mistakes errors multiples powers versus approximates equals exceeds radicals roots logs logarithms
     sines cosines tangents factorials inverses reciprocals doubles triples negatives minuses infinities grosses lots
-    opposites exponents conjugates derivatives integrals complements
+    opposites exponents conjugates derivatives integrals complements halfs myriads grands elevens twelves
     """.split()
 )
-
-_THOUSANDS = re.compile(r"\\text\s*\{[KT]\}")  # 5\text{K} without a blank may be five thousand; 5\text{ K} is kelvin
-_ORDINALS = re.compile(r"(?:teenths|tieths|elevenths|twelfths|nths|dredths|sandths|lionths)$")
-_PIECE = re.compile(
-    r"\s*(?:\\text\s*\{(?P<text>[^{}]*)\}|(?P<word>[A-Za-z]+\.?)|(?P<mark>[/\-()]|\\cdot|\^\s*\{?\s*-?[0-9]\s*\}?))"
+# Plurals of numerals: 5 twentieths, 5 twenties, 5 decillions.
+_NUMERALS = re.compile(
+    r"(?:teenths|tieths|elevenths|twelfths|nths|dredths|sandths|lionths|illions|illiards"
+    r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ties|(?:thir|four|fif|six|seven|eigh|nine)teens)$"
 )
-_INSIDE = re.compile(r"\s*(?:(?P<word>[A-Za-z]+\.?)|(?P<mark>[/\-(),]|\^?\s*-?[0-9]|\u00b7))")
+
+# Words inside \text are told by a mark in front, for there a single letter may be a unit and a power needs no sign.
+_TOKEN = re.compile(r"\s*(?:(?P<word>_?[A-Za-z]+)\.?|\^\s*\{?\s*(?P<power>-?[0-9])\s*\}?|(?P<mark>[/\-(),\u00b7]|\\cdot))")
+_THOUSANDS = re.compile(r"\\text\s*\{[KT]\}")  # 5\text{K} without a blank may be five thousand; 5\text{ K} is kelvin
 
 
-def _tokens(text, pattern, in_text=False):
-    """Words and marks with whether they stand inside \\text; None where something else is there."""
+def _tokens(text):
+    """Words, powers ("^2") and marks; None where something else is there."""
+
+    def opened(match):
+        return " " + re.sub(r"(?<![a-zA-Z])(?=[a-zA-Z])", "_", re.sub(r"(?<=[a-zA-Z])(?=[0-9])", "^", match[1])) + " "
+
+    text = re.sub(r"\\text\s*\{([^{}]*)\}", opened, text).strip()
     at, found = 0, []
-    text = text.strip()
     while at < len(text):
-        match = pattern.match(text, at)
+        match = _TOKEN.match(text, at)
         if match is None:
             return None
         at = match.end()
-        inner = match.groupdict().get("text")
-        if inner is not None:
-            inside = _tokens(inner, _INSIDE, True)
-            if inside is None:
-                return None
-            found += inside
-        elif match["word"]:
-            word = match["word"].rstrip(".")
-            found.append((word if len(word) == 1 else word.lower(), in_text))
-        else:
-            found.append((re.sub(r"[\s{}]", "", match["mark"]), None))
+        found.append(match["word"] or match["mark"] or "^" + match["power"])
     return found
 
 
@@ -89,11 +80,12 @@ def _unit_of(word, in_text):
     """The unit or counted thing that a word names, or None."""
     if len(word) == 1:
         return _UNITS.get(word.lower()) if in_text and word in _LETTERS else None
-    if word in _UNITS:
-        return _UNITS[word]
-    if len(word) > 3 and re.search(r"[^sui]s$", word) and word not in _NO_THING and not _ORDINALS.search(word):
-        return word[:-1]
-    return None
+    word = word.lower()
+    if word in _UNITS or word in _NO_THING or word[-1] != "s" or len(word) < 3:
+        return _UNITS.get(word)
+    if word[:-1] in _UNITS:
+        return _UNITS[word[:-1]]
+    return word[:-1] if re.search(r"..[^sui]s$", word) and not _NUMERALS.search(word) else None
 
 
 @lru_cache(maxsize=4096)
@@ -102,52 +94,35 @@ def read_unit(text: str) -> tuple[Fraction, str] | None:
 
     "million dollars" is (1000000, "dollar"), `\\text{cm}^2` is (1, "cm 2"), "or more" is None.
     """
-    tokens = None if _THOUSANDS.match(text) else _tokens(text, _PIECE)
+    tokens = None if _THOUSANDS.match(text) else _tokens(text)
     if tokens is None or len(tokens) > 24:
         return None
-    factor, key, before = Fraction(1), [], None  # `before`: what the last piece was
-    for word, in_text in tokens:
-        if in_text is None:
-            if word[0] == "^" or word.lstrip("-").isdigit():
-                if before != "unit":
-                    return None  # a power of the number itself
-                key.append(word.strip("^"))
-                before = "power"
-            elif word == "/":
-                key.append("/")
-            if word in ("/", "-", "\\cdot"):
-                before = "mark"
-            continue
-        if before is None and (word in MULTIPLIERS or word.removesuffix("s") in MULTIPLIERS):
-            factor *= MULTIPLIERS.get(word) or MULTIPLIERS[word.removesuffix("s")]
+    factor, key, before, standing, raised = Fraction(1), [], "", False, ""  # `before`: what the last piece was
+    for token in tokens:
+        word = token.lstrip("_").lower()
+        if token[0] == "^" or word in ("squared", "cubed"):
+            if before != "unit":
+                return None  # a power of the number itself
+            key.append({"squared": "2", "cubed": "3"}.get(word) or word[1:])
+            before = "power"
+        elif not word.isalpha():
+            key += ["/"] if word == "/" else []
+            before = before if word in "(),\u00b7" else "mark"
+        elif not before and word.removesuffix("s") in MULTIPLIERS:
+            factor *= MULTIPLIERS[word.removesuffix("s")]
         elif word in _FILLERS:
             if word == "and" and before != "unit":
                 return None
-            if word == "per":
-                key.append("/")
-        elif word in ("squared", "cubed") and before == "unit":
-            key.append({"squared": "2", "cubed": "3"}[word])
-            before = "power"
-        elif (unit := _unit_of(word, in_text)) is not None:
-            key.append(unit)
-            before = "half" if unit in ("square", "cubic") else "unit"
+            key += ["/"] if word == "per" else []
+            standing = standing or word in _ALONE
+        elif (unit := _unit_of(token.lstrip("_"), token[0] == "_" or key[-1:] == ["degree"])) in ("square", "cubic"):
+            before, raised = "half", {"square": "2", "cubic": "3"}[unit]  # "square cm" is "cm 2"
+        elif unit is not None:
+            key += [unit, raised] if raised else [unit]
+            before, raised = "unit", ""
         else:
             return None
-    nothing = not key and factor == 1 and not _ALONE & {word for word, _in_text in tokens}
+    nothing = not key and factor == 1 and not standing
     if before in ("half", "mark") or nothing or text[:1].isalpha() and not key:  # 33a is no number of things
         return None
-    return factor, _in_order(key)
-
-
-def _in_order(key):
-    """ "square cm" is "cm 2"; a bare "unit" says nothing."""
-    words, power = [], None
-    for word in key:
-        if word in ("square", "cubic"):
-            power = {"square": "2", "cubic": "3"}[word]
-            continue
-        words.append(word)
-        if power:
-            words.append(power)
-            power = None
-    return "" if words[:1] == ["unit"] and "/" not in words else " ".join(words)
+    return factor, "" if key[:1] == ["unit"] and "/" not in key else " ".join(key)  # a bare "unit" says nothing

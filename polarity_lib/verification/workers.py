@@ -14,9 +14,9 @@ it has really had that much of a processor; else it gets what it is owed, up to 
 the limit on the clock. On an idle machine the two are the same.
 """
 
+import contextlib
 import json
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -24,7 +24,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 
 STARTUP_S = 300.0  # a loaded machine may need long to import sympy
@@ -33,87 +33,101 @@ TRIES = 2  # of a task whose process was lost
 PATIENCE = 10
 
 
-def processor_seconds(pid: int) -> float | None:
-    """Processor time a process has used so far, in seconds; None where the system does not tell."""
+def _stat(pid):
+    """State letter and processor seconds used so far of a process; (None, None) where the system does not tell."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
-        return None
+        return None, None
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether a process stands still by a signal such as SIGSTOP; False where the system does not tell."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
-    except (OSError, IndexError):
-        return False
-
-
-@dataclass(slots=True)
 class _Worker:
-    process: subprocess.Popen
-    deadline: float
-    task: int | None = None
-    ready: bool = False
-    buffer: bytes = b""
-    latest: float = 0.0
-    used_before: float | None = None
+    """One guarded process, asked one task at a time."""
 
-    def owed(self, timeout_s):
-        """Seconds of processor time that the running task has not had yet; 0 where the system does not tell."""
-        used = processor_seconds(self.process.pid)
-        if used is None or self.used_before is None or time.monotonic() >= self.latest:
-            return 0.0
-        return max(0.0, timeout_s - (used - self.used_before))
+    def __init__(self, timeout_s, memory_mb):
+        environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="0")
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        program = Path(__file__).with_name("worker_main.py")
+        self.process = subprocess.Popen(
+            [sys.executable, str(program), str(timeout_s), str(memory_mb)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+        self.timeout_s, self.task, self.buffer = timeout_s, None, b""
+
+    def read(self, deadline):
+        """The next line that the process writes; b"" where it has ended, None where the time is up."""
+        while not self.buffer.endswith(b"\n"):
+            if not wait([self.process.stdout], max(0.0, deadline - time.monotonic())):
+                return None
+            chunk = os.read(self.process.stdout.fileno(), 65_536)
+            if not chunk:
+                return b""
+            self.buffer += chunk
+        line, self.buffer = self.buffer, b""
+        return line
+
+    def judge(self, task):
+        """The reply to a task; {} where the process was lost. Beyond its limit the process must be left."""
+        start, used_before = time.monotonic(), _stat(self.process.pid)[1]
+        deadline, latest = start + self.timeout_s, start + PATIENCE * self.timeout_s
+        try:
+            self.process.stdin.write(json.dumps(task).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError:
+            return {}
+        while (line := self.read(deadline)) is None:
+            state, used = _stat(self.process.pid)
+            told = used is not None and used_before is not None and time.monotonic() < latest
+            owed = self.timeout_s - (used - used_before) if told else 0.0
+            if owed <= 0.02:
+                return {"limit": f"took longer than {self.timeout_s:g} s", "leave": True}
+            if state in ("T", "t"):  # stopped by a signal: it will never get what it is owed
+                self.process.kill()
+            deadline = min(time.monotonic() + max(owed, 0.05), latest)
+        return json.loads(line) if line else {}
+
+    def how_it_ended(self):
+        """An exit status in words."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=1.0)  # its own end, not the one that `stop` makes
+        code = self.process.returncode
+        if code is None or code >= 0:
+            return f"left with status {code}"
+        names = {int(number): number.name for number in signal.Signals}
+        return f"was ended by {names.get(-code, f'signal {-code}')}"
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        with contextlib.suppress(OSError):  # what was left to be written has no reader any more
+            self.process.stdin.close()
 
 
-@dataclass
 class _State:
     """What must be cleaned up even when the pool itself is gone."""
 
-    workers: list = field(default_factory=list)
-    owner: int = field(default_factory=os.getpid)
+    def __init__(self):
+        self.workers, self.owner = [], os.getpid()
+
+    def stop_all(self):
+        while self.workers:
+            worker = self.workers.pop()
+            if self.owner == os.getpid():
+                worker.stop()
 
 
-def _how_it_ended(code):
-    """An exit status in words."""
-    if code is not None and code < 0:
-        try:
-            return f"was ended by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"was ended by signal {-code}"
-    return f"left with status {code}"
-
-
-def _stop(worker):
-    worker.process.kill()
-    worker.process.wait()
-    worker.process.stdout.close()
-    try:
-        worker.process.stdin.close()
-    except OSError:
-        pass  # what was left to be written has no reader any more
-
-
-def _stop_all(state):
-    if state.owner == os.getpid():
-        for worker in state.workers:
-            _stop(worker)
-    state.workers.clear()
-
-
-_remade = weakref.WeakSet()
-
-
-def remake_after_fork(holder):
-    """Call `holder.after_fork()` in every forked child: locks and processes are remade there."""
-    _remade.add(holder)
+_pools = weakref.WeakSet()
 
 
 def _in_child():
-    for holder in list(_remade):
-        holder.after_fork()
+    for pool in list(_pools):
+        pool.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
@@ -136,8 +150,8 @@ class WorkerPool:
         self.size, self.timeout_s, self.memory_mb = workers, timeout_s, memory_mb
         self._lock = threading.Lock()
         self._state = _State()
-        self._finalizer = weakref.finalize(self, _stop_all, self._state)
-        remake_after_fork(self)
+        weakref.finalize(self, self._state.stop_all)
+        _pools.add(self)
 
     def after_fork(self):
         """In a forked child: another thread may have held the lock, and the processes are the parent's."""
@@ -157,128 +171,70 @@ class WorkerPool:
         Raises:
             RuntimeError: the processes cannot start, usually because math-verify is not installed.
         """
-        if not tasks:
-            return []
+        results, errors = [None] * len(tasks), []
+        waiting = enumerate(tasks)  # the shares draw from it in turn
         with self._lock:
+            shares = [
+                threading.Thread(target=self._serve, args=(worker, waiting, results, errors), daemon=True)
+                for worker in (self._state.workers + [None] * self.size)[: min(self.size, (len(tasks) + 3) // 4)]
+            ]
             try:
-                return self._run(tasks)
+                for share in shares:
+                    share.start()
+                for share in shares:
+                    share.join()
+                if errors:
+                    raise errors[0]
             except BaseException:
-                _stop_all(self._state)
+                deque(waiting, maxlen=0)  # nothing is left to draw
+                self._state.stop_all()
                 raise
+        return results
 
     def close(self):
         """End all processes. The pool can be used again; it then starts new ones."""
         with self._lock:
-            _stop_all(self._state)
+            self._state.stop_all()
 
-    # ---------------------------------------------------------------- the loop
+    def _serve(self, worker, waiting, results, errors):
+        """Judge waiting tasks, one after the other, with one process; a lost task is tried again on a fresh one."""
+        try:
+            for index, task in waiting:
+                for _try in range(TRIES):
+                    worker = self._ready(worker)
+                    worker.task = index
+                    reply = worker.judge(task)
+                    worker.task = None
+                    results[index] = reply or {"limit": f"lost: the checking process {worker.how_it_ended()}, {TRIES} times"}
+                    if not reply or reply.pop("leave", False):
+                        worker = self._drop(worker)
+                    if reply:
+                        break
+        except BaseException as error:
+            errors.append(error)
 
-    def _run(self, tasks):
-        results = [None] * len(tasks)
-        waiting = self._waiting = deque(range(len(tasks)))
-        self._lost, self._failed_starts = {}, 0
-        with selectors.DefaultSelector() as selector:
-            for worker in self._state.workers:
-                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
-            while None in results:
-                self._hand_out(tasks, waiting, selector)
-                busy = [worker.deadline for worker in self._state.workers if not worker.ready or worker.task is not None]
-                nearest = min(busy, default=0.0)
-                for key, _events in selector.select(max(0.0, nearest - time.monotonic())):
-                    self._receive(key.data, results, selector)
-                self._enforce(results, selector)
-        return results
-
-    def _hand_out(self, tasks, waiting, selector):
-        busy = sum(worker.task is not None for worker in self._state.workers)
-        wanted = min(self.size, busy + 1 + (len(waiting) - 1) // 4) if waiting else 0
-        while len(self._state.workers) < wanted:
+    def _ready(self, worker):
+        """This process, or a new one that has started where there is none or it ended while idle."""
+        if worker is not None and worker.process.poll() is None:
+            return worker
+        if worker is not None:
+            self._drop(worker)
+        for _start in range(STARTS):
             worker = self._start()
             self._state.workers.append(worker)
-            selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
-        for worker in self._state.workers:
-            if waiting and worker.ready and worker.task is None:
-                worker.task = waiting.popleft()
-                worker.deadline = time.monotonic() + self.timeout_s
-                worker.latest = time.monotonic() + PATIENCE * self.timeout_s
-                worker.used_before = processor_seconds(worker.process.pid)
-                try:
-                    worker.process.stdin.write(json.dumps(tasks[worker.task]).encode() + b"\n")
-                    worker.process.stdin.flush()
-                except OSError:
-                    waiting.appendleft(worker.task)  # it ended while idle: nothing was lost, `_enforce` removes it
-                    worker.task, worker.deadline = None, 0.0
+            line = worker.read(time.monotonic() + STARTUP_S)
+            if line:
+                return worker
+            how = "is too slow" if line is None else worker.how_it_ended()
+            self._drop(worker)
+        raise RuntimeError(
+            "the guarded processes that check mathematics do not start: "
+            f"is math-verify installed in this environment, and memory_mb at least 512? (the last one {how})"
+        )
 
     def _start(self):
-        environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="0")
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        program = Path(__file__).with_name("worker_main.py")
-        process = subprocess.Popen(
-            [sys.executable, str(program), str(self.timeout_s), str(self.memory_mb)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        return _Worker(process, time.monotonic() + STARTUP_S)
+        return _Worker(self.timeout_s, self.memory_mb)
 
-    def _drop(self, worker, selector):
-        selector.unregister(worker.process.stdout)
-        _stop(worker)
+    def _drop(self, worker):
+        worker.stop()
         self._state.workers.remove(worker)
-
-    def _receive(self, worker, results, selector):
-        chunk = os.read(worker.process.stdout.fileno(), 65_536)
-        if not chunk:
-            return self._ended(worker, results, selector)
-        worker.buffer += chunk
-        if not worker.buffer.endswith(b"\n"):
-            return None
-        reply, worker.buffer = json.loads(worker.buffer), b""
-        if reply.get("ready"):
-            worker.ready, self._failed_starts = True, 0
-            return None
-        results[worker.task] = reply
-        worker.task = None
-        if reply.get("leave"):
-            self._drop(worker, selector)
-        return None
-
-    def _ended(self, worker, results, selector):
-        try:
-            worker.process.wait(timeout=1.0)  # its own end, not the one that `_drop` makes
-        except subprocess.TimeoutExpired:
-            pass
-        self._drop(worker, selector)
-        code = worker.process.returncode
-        if not worker.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= STARTS:
-                raise RuntimeError(
-                    "the guarded processes that check mathematics do not start: "
-                    f"is math-verify installed in this environment, and memory_mb at least 512? ({_how_it_ended(code)})"
-                )
-        elif worker.task is not None:
-            self._lost[worker.task] = self._lost.get(worker.task, 0) + 1
-            if self._lost[worker.task] < TRIES:
-                self._waiting.appendleft(worker.task)
-            else:
-                results[worker.task] = {"limit": f"lost: the checking process {_how_it_ended(code)}, {TRIES} times"}
-
-    def _enforce(self, results, selector):
-        now = time.monotonic()
-        for worker in list(self._state.workers):
-            if worker.deadline > now or (worker.ready and worker.task is None and worker.deadline > 0.0):
-                continue
-            if worker.ready and worker.task is not None and (owed := worker.owed(self.timeout_s)) > 0.02:
-                if is_stopped(worker.process.pid):  # it will never get what it is owed
-                    worker.process.kill()
-                    continue  # reading its end tries the task again
-                worker.deadline = min(now + max(owed, 0.05), worker.latest)
-                continue
-            self._drop(worker, selector)
-            if not worker.ready:
-                raise RuntimeError(f"a guarded process did not start within {STARTUP_S:.0f} s")
-            if worker.task is not None:
-                results[worker.task] = {"limit": f"took longer than {self.timeout_s:g} s"}

@@ -8,7 +8,8 @@ import functools
 import re
 from typing import Callable
 
-from polarity_lib.problems import Problem, world_named
+from polarity_lib.problems import Problem, any_world
+from polarity_lib.problems.real import FAMILY as REAL
 from polarity_lib.problems.chain import read_question
 from polarity_lib.verification.verdicts import Verdict
 
@@ -103,11 +104,15 @@ def verify(problems: list[Problem], texts: list[str], finished: list[bool]) -> l
 
     A response that the sampler cut off is `truncated`, whatever stands in it:
     it might have gone on. Later stages count it as wrong, but it stays a
-    label of its own.
+    label of its own. Real mathematics has its own verifier (`verify_math`).
     """
+    if problems and any_world(problems[0].world).family == REAL:
+        from polarity_lib.verification.mathematics import verify_math
+
+        return verify_math([p.gold for p in problems], texts, truncated=[not done for done in finished])
     verdicts = []
     for problem, text, done in zip(problems, texts, finished, strict=True):
-        check = CHECKERS[world_named(problem.world).family]
+        check = CHECKERS[any_world(problem.world).family]
         verdicts.append(
             check(problem.prompt, text) if done
             else Verdict("truncated", None, problem.gold, "cut off at the length limit")

@@ -7,7 +7,7 @@ from polarity_lib.config import ConfigError
 from polarity_lib.integrations.shared import Absent, as_rollouts, borrowed, reads_entropies
 from polarity_lib.integrations.table import methods_page, methods_where, runs
 from polarity_lib.methods import Progress, method_named
-from polarity_lib.registry import METHODS
+from polarity_lib.registry import METHODS, papers
 from polarity_lib.study.pages import pages
 
 TABLE = methods_where().set_index("method")
@@ -22,6 +22,18 @@ def test_every_method_has_a_row():
 def test_what_the_papers_train_with_runs_everywhere(name):
     for engine in ("trl", "verl"):
         assert not TABLE.loc[name, engine].startswith("no:") and runs(name, engine)
+
+
+FIVE = ("psr_nsr", "dissecting", "a3po", "lens", "bcpg_nsa")
+# What the five papers' folders hold and other trainers cannot do: answers from elsewhere, stored answers, and two comparisons
+# from other papers that sample continuations or keep hidden states.
+ELSEWHERE = {"osi", "imitation", "bcpg", "bcpg_nsa", "dpo", "topr", "grpo_offline", "step_values", "nthr"}
+
+
+def test_every_on_policy_method_of_the_five_papers_runs_in_all_three():
+    mine = [name for paper in papers() if paper.name in FIVE for name in paper.part("methods", "METHODS", {})]
+    refused = {name for name in mine if "no:" in TABLE.loc[name, "trl"] + TABLE.loc[name, "verl"]}
+    assert len(mine) > 25 and refused == ELSEWHERE and (TABLE.loc[mine, "ours"] == "").all()
 
 
 @pytest.mark.parametrize(("name", "trl", "verl"), [

@@ -1,6 +1,7 @@
 """`make study`: markers follow the run folders, progress counts what is behind us, Snakemake lists the plan's jobs."""
 
 import csv
+import importlib.util
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from polarity_lib.config import ConfigError
 from polarity_lib.results import ROOT
 from polarity_lib.study import plan, running
 from polarity_lib.study.costs import notebook_seconds, run_seconds, start_seconds
@@ -63,3 +65,38 @@ def test_a_report_is_snakemakes_own(status, monkeypatch, tmp_path, capfd):
     assert running.write_report(Settings(scale="smoke"), page) == status
     assert asked["more"] == ("--report", str(page)) and page.parent.is_dir()
     assert ("must be finished" if status else str(page)) in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, plugins", [
+    ("slurm", ["snakemake_executor_plugin_slurm"]),
+    ("kubernetes", ["snakemake_executor_plugin_kubernetes", "snakemake_storage_plugin_fs"]),
+])
+def test_a_committed_profile_sends_the_same_jobs_elsewhere(name, plugins, tmp_path):
+    """A dry run, which Snakemake checks against the profile's executor."""
+    for plugin in plugins:
+        if importlib.util.find_spec(plugin) is None:
+            pytest.skip(f"{plugin.replace('_', '-')} is not installed")
+    command = [sys.executable, "-m", "polarity_lib", "study", "--scale", "smoke", "--only", "10", "--dry-run", "--profile", name]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = plan.study_jobs(Settings(scale="smoke", only="10"))
+    assert f"runs_of_{plan.notebooks('10')[0].stem}" in done.stdout and "mem_mb=4000" in done.stdout
+    assert dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))[f"runs_of_{plan.notebooks('10')[0].stem}"] == str(len(jobs))
+
+
+def test_a_profile_is_ours_by_name_or_a_folder(tmp_path):
+    assert running.profile_folder("") == "" and running.profile_folder("slurm") == str(ROOT / "profiles" / "slurm")
+    (tmp_path / "config.yaml").write_text("jobs: 1\n")
+    assert running.profile_folder(str(tmp_path)) == str(tmp_path)
+    with pytest.raises(ConfigError, match="Did you mean 'slurm'"):
+        running.profile_folder("slrum")
+
+
+def test_committed_profiles_say_what_they_need():
+    import yaml
+
+    for path in sorted((ROOT / "profiles").glob("*/config.yaml")):
+        found = yaml.safe_load(path.read_text())
+        assert found["executor"] == path.parent.name and found["jobs"] > 1
+        assert f"snakemake-executor-plugin-{found['executor']}" in path.read_text()

@@ -63,7 +63,7 @@ def test_tuning_never_sees_a_reported_seed():
     on_validation = {name for name, found in seeds.items() if min(found) >= 1000}  # gates, grids and looks at starts
     assert {"gates_latent", "dial"} <= on_validation and not {"psr_nsr_latent", "a3po", "lens"} & on_validation
     reported = set().union(*(found for name, found in seeds.items() if name not in on_validation))
-    assert reported == set(range(10)) and not reported & set(tuning.SEEDS)
+    assert reported == set(range(16)) and not reported & set(tuning.SEEDS)  # 16: the headline of the clock
 
 
 @pytest.mark.parametrize("name", ["psr_nsr_latent", "psr_nsr_search", "a3po", "lens"])

@@ -6,6 +6,7 @@ STYLES = {
     "base": ("base", BASE, (0, (4, 2))),
     "grpo": ("GRPO", "#0072B2"),
     "reinforce": ("REINFORCE", "#E69F00"),
+    "reinforce_baseline": ("REINFORCE, baseline", "#B8860B"),
     "w_reinforce": ("W-REINFORCE", "#CC79A7", (0, (5, 1, 1, 1))),
     "ppo": ("PPO", "#56B4E9"),
     "rloo": ("RLOO", "#7A5195"),

@@ -28,7 +28,10 @@ _ARM_STYLES = {
 }
 STYLES = {f"{where}/{arm}": style for where in (*START_LABELS, "search") for arm, style in _ARM_STYLES.items()}
 STYLES |= {
-    "both_polarities": ("both", BOTH), "verdicts": ("verdicts go on", BOTH), "rlr": ("relative length reward", "#E69F00"),
+    "both_polarities": ("both", BOTH), "positives_renormalised": ("right only", RIGHT),
+    "negatives_renormalised": ("wrong only", WRONG), "neg_to_pos": ("wrong, then right", "#882255"),
+    "pos_to_neg": ("right, then wrong", "#117733"),
+    "verdicts": ("verdicts go on", BOTH), "rlr": ("relative length reward", "#E69F00"),
     "cold/wrong then both": ("wrong, then both", "#CC79A7"), "cold/right then both": ("right, then both", "#44AA99"),
     "cold/wrong then right": ("wrong, then right", "#882255"), "cold/right then wrong": ("right, then wrong", "#117733"),
 }

@@ -8,6 +8,8 @@ from polarity_lib.plots import BASE, RIGHT, WRONG, arm_colour, arm_label, heat, 
 from polarity_lib.statistics import fitted_slope
 
 STYLES = {"psr": ("PSR (right only)", RIGHT), "nsr": ("NSR (wrong only)", WRONG)}
+for _end, _words in {"all_tokens": "all tokens", "grpo_seq": "sequence mean", "grpo_tok": "token mean"}.items():
+    STYLES |= {f"{_arm}_{_end}": (f"{_arm.upper()}, {_words}", STYLES[_arm][1]) for _arm in ("psr", "nsr")}
 
 TRAINING = {
     "validation/entropy": "Entropy, held-out (nats per token)", "train/reward": "Reward on the training pool",

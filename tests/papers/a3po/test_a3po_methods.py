@@ -136,7 +136,7 @@ def test_a_cell_weighs_its_end_of_its_polarity(cell, metric, batch):
     ("token_shaped", "metric", "entropi", "entropy"),
 ])  # fmt: skip
 def test_misspelt_choices_are_refused_before_a_run_is_prepared(name, option, value, near, configure, monkeypatch):
-    monkeypatch.setattr(training, "base_policy", lambda *a: pytest.fail("a base policy was made"))
+    monkeypatch.setattr(training, "starting_policy", lambda *a: pytest.fail("a base policy was made"))
     with pytest.raises(ConfigError, match=f"Did you mean .*'{near}'"):
         training.prepare(configure(name, options=((option, value),)), "cpu")
 

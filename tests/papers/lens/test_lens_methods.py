@@ -444,7 +444,7 @@ def test_the_gradient_is_the_formula(name, policy, batch, gradient_of):
 
 @pytest.mark.parametrize(("option", "value", "meant"), [("variant", "RN", "R"), ("scramble", "shufle", "shuffle")])
 def test_misspelt_choices_are_refused_before_a_run_is_prepared(option, value, meant, configure, monkeypatch):
-    monkeypatch.setattr(training, "base_policy", lambda *a: pytest.fail("a base policy was made"))
+    monkeypatch.setattr(training, "starting_policy", lambda *a: pytest.fail("a base policy was made"))
     with pytest.raises(ConfigError, match=f"Did you mean .*'{meant}'"):
         training.prepare(configure("lens", options=((option, value),)), "cpu")
 

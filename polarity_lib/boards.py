@@ -1,0 +1,43 @@
+"""Metrics for TensorBoard beside the plain files, where somebody asks for it.
+
+    POLARITY_TENSORBOARD=data/boards make study ONLY=10        then: tensorboard --logdir data/boards
+
+The tables and metrics.jsonl of a run are what everything here reads; this is for watching alone.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+from polarity_lib.config import ConfigError
+from polarity_lib.results import place
+
+VARIABLE = "POLARITY_TENSORBOARD"
+
+
+@contextlib.contextmanager
+def board(run: str) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Something to call with a step and its metrics; it does nothing unless POLARITY_TENSORBOARD names a folder.
+
+    Raises:
+        ConfigError: tensorboard is not installed.
+    """
+    folder = place(VARIABLE, None)
+    if folder is None:
+        yield lambda step, metrics: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError(f"{VARIABLE} is set, but TensorBoard is not installed: pip install tensorboard, or unset it.") from None
+    writer = SummaryWriter(folder / run)
+
+    def show(step: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                writer.add_scalar(name, value, step)
+
+    try:
+        yield show
+    finally:
+        writer.close()
