@@ -34,11 +34,15 @@ def fastest(call, repeats: int) -> float:
     return min(times)
 
 
-def keep(name: str, rows: list[dict], packages=("torch", "transformers")) -> None:
-    """Write benchmarks/results/<name>.json and print it. Each row: what, unit, ours, peer, ratio."""
+def keep(name: str, rows: list[dict], packages=("torch", "transformers"), folder: Path = RESULTS, **more) -> None:
+    """Write <folder>/<name>.json and print it. Each row: what, unit, ours, peer, ratio.
+
+    What stands in the runs folder's `benchmarks` is committed by `make publish`.
+    """
     record = {"machine": machine(), "versions": {p: version(p) for p in packages}, "measured": rows,
               "ours": {r["what"]: r["ours"] for r in rows}, "peer": {r["what"]: r["peer"] for r in rows},
               "ratio": {r["what"]: r["ratio"] for r in rows}}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(strict_json(record, indent=1) + "\n", encoding="utf-8")
+    record |= more
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(strict_json(record, indent=1) + "\n", encoding="utf-8")
     print(strict_json(record, indent=1))

@@ -339,11 +339,12 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
 
 def stacks_text(jobs: list[Job]) -> str:
     """How many runs go side by side on a GPU, world by world, and what memory they take."""
-    stacks, lines = study_stacks(jobs, "cuda"), []
+    stacks, by_world = study_stacks(jobs, "cuda"), {}
     for stack in stacks:
         config, runs = stack.jobs[0].runs[0].config, sum(len(job.runs) for job in stack.jobs)
-        each = memory_of_run(config) / 1e9
-        lines.append(f"  {runs:>4} runs of {config.world}, {config.steps} steps: {each:.2f} GB each, {runs * each:.0f} GB")
+        by_world.setdefault((config.world, f"{memory_of_run(config) / 1e9:.2f}"), []).append(runs)
+    lines = [f"  {world:<12}{sum(sizes):>5} runs in {len(sizes)} stacks of up to {max(sizes)}, about {each} GB a run"
+             for (world, each), sizes in by_world.items()]
     alone = sum(len(job.runs) for job in jobs) - sum(len(job.runs) for stack in stacks for job in stack.jobs)
     told = (f"On a GPU (DEVICE=cuda) {len(stacks)} stacks, up to {SIDE_BY_SIDE} of them at a time, each in "
             f"{free_memory('cuda') / 1e9:.0f} GB; {alone} runs go alone. The hours above are those of CPU cores.")

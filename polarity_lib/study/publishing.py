@@ -44,6 +44,7 @@ def publish(scale: str = "tiny") -> None:
     for name, runs in found.items():
         publish_experiment(name, scale, runs)
     copy_figures_and_tables(Settings(scale=scale, full=True))
+    copy_benchmarks()
     jobs = study_jobs(Settings(scale=scale, full=True, reuse=False))
     publish_costs(jobs, {arm.config.start.name: arm.config.start for job in jobs for arm in job.runs}.values())
 
@@ -201,6 +202,14 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     if len(data) > LARGEST:
         say(f"{path.name} of {path.parent.name} has {len(data):,} bytes; committed files should stay under {LARGEST:,}")
     write_atomic(path, data)
+
+
+def copy_benchmarks() -> None:
+    """What benchmarks of this machine measured, to where it is committed."""
+    for path in sorted((runs_root() / "benchmarks").glob("*.json")):
+        copy = ROOT / "benchmarks" / "results" / path.name
+        write_atomic(copy, path.read_bytes())
+        say(f"copied {copy.relative_to(ROOT)}")
 
 
 def copy_figures_and_tables(settings: Settings) -> None:

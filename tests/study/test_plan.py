@@ -75,3 +75,24 @@ def test_an_edited_notebook_is_a_reason_to_execute_it_again(notebooks):
     assert [plan.reasons_to_execute(path, Settings()) for path in (tour, claims)] == before
     write_notebook(tour, "scale = 'tiny'", "print('edited')")
     assert all(plan.reasons_to_execute(path, Settings()) != old for path, old in zip((tour, claims), before))
+
+
+def test_on_a_gpu_jobs_of_one_shape_go_side_by_side(notebooks, monkeypatch):
+    jobs = plan.study_jobs(Settings(full=True))
+    assert plan.study_stacks(jobs, None) == plan.study_stacks(jobs, "cpu") == []
+    stacks = plan.study_stacks(jobs, "cuda")
+    placed = [job.name for stack in stacks for job in stack.jobs]
+    assert len(placed) == len(set(placed)) > len(jobs) / 2
+    assert len({stack.name for stack in stacks}) == len(stacks)
+    for stack in stacks:
+        keys = {plan.stack_key(arm.config) for job in stack.jobs for arm in job.runs}
+        assert len(keys) == 1 and None not in keys
+        assert sum(len(job.runs) for job in stack.jobs) > 1
+        if stack.needs:  # matched updates go after what they copy, which is in another stack
+            assert all(arm.matched for job in stack.jobs for arm in job.runs)
+            assert not set(stack.needs) & {job.name for job in stack.jobs}
+    assert any(stack.needs for stack in stacks)
+    text = plan.plan_text(Settings(full=True, reuse=False, device="cuda"))
+    assert f"On a GPU (DEVICE=cuda) {len(stacks)} stacks" in text and "GB a run" in text
+    monkeypatch.setattr(plan, "free_memory", lambda device: 1e9)
+    assert len(plan.study_stacks(jobs, "cuda")) > len(stacks)

@@ -57,6 +57,20 @@ def test_snakemake_lists_the_jobs_of_the_plan(tmp_path):
     assert counts[f"runs_of_{name}"] == str(len(jobs)) and counts[f"notebook_{name}"] == "1"
 
 
+@pytest.mark.slow
+def test_snakemake_lists_the_stacks_of_a_gpu(tmp_path):
+    arguments = ["plan", "--scale", "smoke", "--seeds", "2", "--dry-run", "--only", "10", "--cores", "1", "--device", "cuda"]
+    command = [sys.executable, "-m", "polarity_lib", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = plan.study_jobs(Settings(scale="smoke", seeds=2, only="10"))
+    stacks = plan.study_stacks(jobs, "cuda")
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
+    assert stacks and all(counts[f"stack_{stack.name}"] == "1" for stack in stacks)
+    left = len(jobs) - sum(len(stack.jobs) for stack in stacks)
+    assert int(counts.get(f"runs_of_{plan.notebooks('10')[0].stem}", 0)) == left
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_report_is_snakemakes_own(status, monkeypatch, tmp_path, capfd):
     asked = {}
