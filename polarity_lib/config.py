@@ -178,6 +178,7 @@ class RunConfig:
     optimizer: str = "adamw"  # or "sgd"
     grad_clip: float = 1.0  # 0 switches clipping off
     temperature: float = 1.0
+    longest_answer: int = 0  # tokens, where the world allows more; 0: as the world says
     verdicts: str = "true"  # or a verifier that lies: see VERDICT_CONTROLS
     stream: int = 0  # another number: the same start and problems, other sampling and another order
     matched_to: str = ""  # run whose update sizes are copied, or ""
@@ -203,6 +204,8 @@ class RunConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} must be a whole number above zero, not {value!r}.")
+        if not isinstance(self.longest_answer, int) or self.longest_answer < 0:
+            raise ConfigError(f"longest_answer is in tokens, 0 for the world's own, not {self.longest_answer!r}.")
         for name in ("learning_rate", "temperature", "eval_temperature"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above zero, not {getattr(self, name)!r}.")
@@ -260,7 +263,8 @@ class Scale:
 SCALES = {
     "smoke": Scale("smoke", 30, dict(
         steps=4, prompts_per_step=4, rollouts_per_prompt=4, pool_size=16, curve_every=2,
-        curve_problems=4, curve_samples=4, final_problems=8, final_samples=16, checkpoint_every=2)),
+        curve_problems=4, curve_samples=4, final_problems=8, final_samples=16, checkpoint_every=2,
+        longest_answer=40)),  # a policy of thirty steps seldom ends an answer
     "tiny": Scale("tiny", 1000, dict(steps=200)),
     "small": Scale("small", 4000, dict(
         steps=300, prompts_per_step=64, rollouts_per_prompt=16, pool_size=1024,

@@ -92,7 +92,8 @@ def rates_record() -> dict:
 def configure(scale: Scale, method: str, seed: int, world: str = "countdown3", start_steps: int | None = None,
               corpus: str = "", options: dict | None = None, **fields) -> RunConfig:
     """A configuration at a scale; only what differs from the scale's defaults is given. `fields` hold the learning rate."""
-    start = StartConfig(corpus or world_named(world).corpus, scale.policy, start_steps or scale.start_steps, seed)
+    few = {"batch": 64} if scale.policy == "smoke" else {}
+    start = StartConfig(corpus or world_named(world).corpus, scale.policy, start_steps or scale.start_steps, seed, **few)
     fields = scale.run | fields
     config = RunConfig(
         method=method, world=world, start=start, seed=seed,

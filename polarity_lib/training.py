@@ -144,6 +144,7 @@ def prepare(config: RunConfig, device: str) -> Run:
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
     answers, pool = None, [] if config.offline else world.draw("train", config.pool_size or world.size("train"), config.seed)
     policy = starting_policy(config.start, device)
+    policy.longest_answer = config.longest_answer
     if config.offline:
         answers = stored_answers(config, policy, lambda start: starting_policy(start, device), stream_of(config))
         pool = answers.problems

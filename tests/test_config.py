@@ -39,7 +39,7 @@ def test_every_field_counts():
         "method": "psr", "world": "countdown4", "start": dataclasses.replace(PLAIN.start, seed=1),
         "seed": 1, "steps": 100, "learning_rate": 1e-4, "options": (("kl", 0.1),),
         "prompts_per_step": 16, "rollouts_per_prompt": 4, "minibatches": 2, "pool_size": 64,
-        "optimizer": "sgd", "grad_clip": 0.0, "temperature": 0.9, "verdicts": "tossed", "stream": 1,
+        "optimizer": "sgd", "grad_clip": 0.0, "temperature": 0.9, "longest_answer": 24, "verdicts": "tossed", "stream": 1,
         "matched_to": "029a92a0a8", "curve_every": 10, "curve_problems": 50, "curve_samples": 8,
         "final_problems": 50, "final_samples": 32, "eval_temperature": 0.6, "eval_top_p": 0.95, "checkpoint_every": 10,
         "probes": ("faithful",), "watches": ("ways",), "offline": OfflineConfig(64, 8),
