@@ -408,7 +408,7 @@ def stack_key(config: RunConfig) -> tuple | None:
     if config.start.model or config.offline and config.offline.rounds > 1:
         return None
     sizes = ("world", "steps", "prompts_per_step", "rollouts_per_prompt", "minibatches", "optimizer", "curve_every",
-             "curve_problems", "curve_samples", "final_problems", "final_samples", "checkpoint_every")
+             "curve_problems", "curve_samples", "final_problems", "final_samples", "checkpoint_every", "longest_answer")
     return (config.start.size, config.offline is not None, *(getattr(config, name) for name in sizes))
 
 
