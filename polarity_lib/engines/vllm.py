@@ -110,7 +110,7 @@ class VllmEngine:
         now = fingerprint(self.policy.parameters())
         if now == self.seen:
             return
-        with told("failed while it took weights"):
+        with told("failed while it took weights"), self.watched():
             if not self.adapted or not self.handed_over:
                 self._give(plain_state(self.policy.model))
             if self.adapted:
@@ -158,28 +158,31 @@ class VllmEngine:
     def wake(self) -> None:
         """Take memory again."""
         if self.asleep:
-            with told("does not wake up"):
+            with told("does not wake up"), self.watched():
                 self.llm.wake_up()
             self.asleep = False
 
     def sleep(self) -> None:
         """Give the GPU's memory back until it samples again. On a CPU vLLM keeps what it has."""
         if self.gpu and not self.asleep:
-            with told("does not give its memory back"):
+            with told("does not give its memory back"), self.watched():
                 self.llm.sleep(level=1)
             self.asleep = True
 
     @contextlib.contextmanager
     def watched(self):
-        """While it samples: should its process die in the middle, whoever waits for answers hears of it, where vLLM lets wait."""
+        """While something is asked of it: should its process die, whoever waits hears of it, where vLLM would wait for ever."""
         client, over = self.llm.llm_engine.engine_core, threading.Event()
         processes = list(getattr(client.resources.engine_manager, "processes", ()))
 
         def watch():
+            gone = RuntimeError("its process is gone")
             while not over.wait(0.5):
                 if not all(process.is_alive() for process in processes):
-                    client.outputs_queue.put_nowait(RuntimeError("its process is gone"))
-                    return
+                    client.outputs_queue.put_nowait(gone)  # for who waits for answers
+                    for call in list(client.utility_results.values()):  # and for anything else
+                        if not call.done():
+                            call.set_exception(gone)
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
