@@ -13,7 +13,6 @@ import numpy as np
 
 from polarity_lib.config import ConfigError, choose, derive_seed
 from polarity_lib.problems.base import Problem, World
-from polarity_lib.problems.sets import load_problem_set
 
 FAMILY = "mathematics"
 ONE_IN = 15  # of the training set is kept for validation
@@ -34,6 +33,8 @@ def _is_validation(problem: Problem) -> bool:
 @functools.cache
 def _problems(world: str, split: str) -> tuple[Problem, ...]:
     """Every problem of a split, each once, in the order of its file."""
+    from polarity_lib.problems.sets import load_problem_set  # not above: `python -m polarity_lib.problems.sets` is a command too
+
     train, tests = SETS[world]
     choose("split", split, ("train", "validation", "test"))
     train = (train,) if isinstance(train, str) else train
