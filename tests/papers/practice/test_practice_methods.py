@@ -239,7 +239,7 @@ def test_a_limit_cuts_where_it_is_set(babbler):
     pool = world_named("chain").draw("train", 4, 0)
     sampler = make_sampler(babbler)
     whole, short = (truncation.cut_at(limit)(sampler, ProblemStream(pool, 0), 4, 4, "seed") for limit in (0, 6))
-    assert whole.max_new_tokens > 6 == short.max_new_tokens and sampler.max_new_tokens is None  # the sampler stays as it was
+    assert whole.max_new_tokens > 6 == short.max_new_tokens and not sampler.max_new_tokens  # the sampler stays as it was
     assert short.mask_NT.sum(1).max() == 6 and (~short.finished_N).any()
 
 
