@@ -59,7 +59,13 @@ def build_parser() -> Parser:
     parser = Parser(prog="python -m polarity_lib", description=__doc__,
                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    for add in (add_runs, add_studies, add_methods, add_pages):
+        add(commands)
+    return parser
 
+
+def add_runs(commands) -> None:
+    """One experiment, base policy, rate, notebook or model."""
     run = commands.add_parser("run", help="compute or continue arms of an experiment", allow_abbrev=False)
     run.add_argument("experiment")
     run.add_argument("--arms", default="all", help="names separated by commas")
@@ -88,6 +94,14 @@ def build_parser() -> Parser:
     notebook.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     notebook.add_argument("--output", type=Path, help="default: data/runs/notebooks/<name>.ipynb")
 
+    export = commands.add_parser("export", help="write the model that a run trained as one checkpoint, with its card",
+                                 allow_abbrev=False)
+    export.add_argument("run", help="the name of its folder, or a path to it")
+    export.add_argument("folder", help="where the checkpoint goes; must not exist")
+
+
+def add_studies(commands) -> None:
+    """Many runs and the notebooks that read them."""
     for name, text in (("study", "run notebooks and what they need"), ("plan", "runs and hours, without running"),
                        ("report", "Snakemake's page about a finished study: jobs, times, files"),
                        ("stack", "compute some of a study's jobs side by side on a GPU, as `study --device cuda` asks for")):
@@ -105,6 +119,9 @@ def build_parser() -> Parser:
         study.add_argument("--profile", default="", help="run jobs elsewhere: slurm, kubernetes, or a folder with a config.yaml")
         study.add_argument("--dry-run", action="store_true", help="list the jobs only")
 
+
+def add_methods(commands) -> None:
+    """Methods on somebody else's rollouts, and somebody's method beside others."""
     own = commands.add_parser("own", help="what each method would do with rollouts that somebody else's run logged",
                               allow_abbrev=False)
     own.add_argument("table", help="parquet, CSV or JSON lines; a file or a folder of them")
@@ -114,11 +131,6 @@ def build_parser() -> Parser:
     own.add_argument("--step", default="", help="which logged step; the last by default")
     own.add_argument("--model", default="", help="folder or hub name: read log-probabilities and compare gradients with it")
     own.add_argument("--recheck", action="store_true", help="judge the responses again by the mathematics verifier")
-
-    export = commands.add_parser("export", help="write the model that a run trained as one checkpoint, with its card",
-                                 allow_abbrev=False)
-    export.add_argument("run", help="the name of its folder, or a path to it")
-    export.add_argument("folder", help="where the checkpoint goes; must not exist")
 
     compare = commands.add_parser("compare", help="your method beside others: tuned, run with controls, judged, drawn",
                                   allow_abbrev=False)
@@ -130,12 +142,14 @@ def build_parser() -> Parser:
     compare.add_argument("--cores", type=whole_number, default=cores_allowed())
     compare.add_argument("--dry-run", action="store_true", help="check the method and print the cost only")
 
+
+def add_pages(commands) -> None:
+    """What is committed, and what is thrown away."""
     commands.add_parser("publish", help="collect the committed study from data/runs into data/results")
     pages = commands.add_parser("pages", help="write the README's findings and the pages of docs/ that are made from tables")
     pages.add_argument("--check", action="store_true", help="exit 1 if one is out of date")
     clean = commands.add_parser("clean-runs", help="delete data/runs, after asking")
     clean.add_argument("--yes", action="store_true", help="do not ask")
-    return parser
 
 
 def add_model(parser) -> None:

@@ -15,22 +15,28 @@ from polarity_lib.results import place
 VARIABLE = "POLARITY_TENSORBOARD"
 
 
-@contextlib.contextmanager
-def board(run: str) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """Something to call with a step and its metrics; it does nothing unless POLARITY_TENSORBOARD names a folder.
+def writer_class():
+    """TensorBoard's own writer where a folder is named for it, else None.
 
     Raises:
         ConfigError: tensorboard is not installed.
     """
-    folder = place(VARIABLE, None)
-    if folder is None:
-        yield lambda step, metrics: None
-        return
+    if place(VARIABLE, None) is None:
+        return None
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ConfigError(f"{VARIABLE} is set, but TensorBoard is not installed: pip install tensorboard, or unset it.") from None
-    writer = SummaryWriter(folder / run)
+    return SummaryWriter
+
+
+@contextlib.contextmanager
+def board(run: str) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """Something to call with a step and its metrics; it does nothing unless POLARITY_TENSORBOARD names a folder."""
+    if (summary_writer := writer_class()) is None:
+        yield lambda step, metrics: None
+        return
+    writer = summary_writer(place(VARIABLE, None) / run)
 
     def show(step: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():

@@ -107,6 +107,10 @@ class ModelConfig:
             if not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} must be a whole number from {least} on, not {value!r}.")
 
+    def longest_in(self, world) -> int:
+        """Tokens that an answer to a problem of this world may have."""
+        return self.answer_tokens or world.max_new_tokens
+
 
 ENGINES = ("torch", "vllm")
 
@@ -251,6 +255,7 @@ class Scale:
     policy: str
     start_steps: int
     run: dict = field(default_factory=dict)  # RunConfig fields
+    start_batch: int = 192  # texts per step of the warm start
     model: str = ""  # at scale paper: hub id or folder
     changes: dict = field(default_factory=dict)  # at scale paper: fields of RunConfig and ModelConfig that the person set
 
@@ -264,7 +269,8 @@ SCALES = {
     "smoke": Scale("smoke", 30, dict(
         steps=4, prompts_per_step=4, rollouts_per_prompt=4, pool_size=16, curve_every=2,
         curve_problems=4, curve_samples=4, final_problems=8, final_samples=16, checkpoint_every=2,
-        longest_answer=40)),  # a policy of thirty steps seldom ends an answer
+        longest_answer=40),  # a policy of thirty steps seldom ends an answer
+        start_batch=64),
     "tiny": Scale("tiny", 1000, dict(steps=200)),
     "small": Scale("small", 4000, dict(
         steps=300, prompts_per_step=64, rollouts_per_prompt=16, pool_size=1024,

@@ -73,8 +73,7 @@ def evaluate(policy: Policy, problems: list[Problem], samples: int, seed, temper
     metrics["entropy"] = token_average(rollouts.entropies_NT, rollouts.mask_NT)
     metrics["length"] = float(rollouts.mask_NT.sum(1).mean())
     metrics |= {f"verdicts/{label}": n / len(verdicts) for label, n in count_labels(verdicts).items()}
-    # A line such as 3+5=8 is work; a bare answer and a countdown expression are not.
-    metrics["work_shown"] = float(np.mean(["=" in text for text in rollouts.texts]))
+    metrics["work_shown"] = float(rollouts.worked_N.numpy().mean())
     metrics["distinct"] = distinct_right(rollouts.texts, verdicts, samples)
     counts = pd.DataFrame({
         "problem": [p.key for p in problems], "level": [p.level for p in problems],

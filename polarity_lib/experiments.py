@@ -43,6 +43,11 @@ class Experiment:
         return tuple(self.notebook.split(","))
 
 
+def late(arms: Callable[[Scale, int], dict[str, RunConfig]], seeds: int, notebook: str) -> Experiment:
+    """An experiment that the preview leaves out."""
+    return Experiment(arms, seeds, notebook, preview=False)
+
+
 @dataclass(frozen=True)
 class Reading:
     """One way in which `make compare` reads a method against others; papers offer them.
@@ -92,8 +97,8 @@ def rates_record() -> dict:
 def configure(scale: Scale, method: str, seed: int, world: str = "countdown3", start_steps: int | None = None,
               corpus: str = "", options: dict | None = None, **fields) -> RunConfig:
     """A configuration at a scale; only what differs from the scale's defaults is given. `fields` hold the learning rate."""
-    few = {"batch": 64} if scale.policy == "smoke" else {}
-    start = StartConfig(corpus or world_named(world).corpus, scale.policy, start_steps or scale.start_steps, seed, **few)
+    start = StartConfig(corpus or world_named(world).corpus, scale.policy, start_steps or scale.start_steps, seed,
+                        batch=scale.start_batch)
     fields = scale.run | fields
     config = RunConfig(
         method=method, world=world, start=start, seed=seed,
@@ -245,9 +250,8 @@ def get_run(arm: Arm, reuse_published: bool = True, watch=None, need_updates: bo
         return folder.load() or train(arm.config, folder, device_of(arm.config.start.size, device), sizes, watch)
 
 
-def sizes_to_copy(arm: Arm, *how) -> list[float]:
-    """The length of every update of the run that an arm is matched to; `how`: reuse_published, watch, device."""
-    reuse_published, watch, device = how
+def sizes_to_copy(arm: Arm, reuse_published: bool, watch, device: str | None) -> list[float]:
+    """The length of every update of the run that an arm is matched to."""
     paired = replace(arm, config=arm.matched, matched=None)
     return get_run(paired, reuse_published, watch, need_updates=True, device=device)["updates"].norm.tolist()
 

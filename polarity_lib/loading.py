@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polarity_lib.config import ConfigError, derive_seed
 from polarity_lib.engines import make_sampler
+from polarity_lib.outside import first_line
 from polarity_lib.policy import Policy, body_of, one_row_each, pack, plain_model, plain_state, token_logprobs, vocabulary_of
 from polarity_lib.problems import Problem
 
@@ -89,11 +90,6 @@ def save_merged(policy: Policy, folder: str | Path, method: str = "") -> None:
     trained = f" with the method `{method}`" if method else ""
     card = f"---\ntags: [reinforcement-learning]\n---\n\n# A policy trained{trained} by polarity_lib\n"
     (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says first, or its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def admit(policy: Policy, name: str) -> Policy:

@@ -13,7 +13,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from polarity_lib.config import GIGABYTE, ConfigError, ModelConfig, StartConfig, derive_seed
-from polarity_lib.loading import first_line, load_policy, with_adapter
+from polarity_lib.loading import load_policy, with_adapter
+from polarity_lib.outside import first_line
 from polarity_lib.policy import LOGITS_AT_ONCE, Policy, plain_model
 from polarity_lib.pretraining import base_policy
 

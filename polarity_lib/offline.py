@@ -190,7 +190,7 @@ class Answers:
             **_padded(rows, self.pad), finished_N=torch.tensor([r["finished"] for r in rows]),
             texts=[r["text"] for r in rows],
             verdicts=[Verdict(r["label"], r["answer"], r["gold"], r["reason"]) for r in rows],
-            drawn=0, max_new_tokens=any_world(world).max_new_tokens,
+            drawn=0, max_new_tokens=self.manifest["sampling"]["max_new_tokens"],
             extras={"steps": [[(s["start"], s["end"], s["label"]) for s in r["steps"]] for r in rows]})
 
 
@@ -301,7 +301,7 @@ def write_set(folder: Path, config: RunConfig, writer: Policy, label: str, ident
     offline, world = config.offline, any_world(config.world)
     problems = world.draw("train", offline.problems, config.seed)
     about = {"world": config.world, "split": "train", "seed": config.seed, "identity": identity, "answers": offline.answers,
-             "sampling": {"temperature": config.temperature, "max_new_tokens": world.max_new_tokens},
+             "sampling": {"temperature": config.temperature, "max_new_tokens": writer.served.longest_in(world)},
              "policy": weights_hash(writer.model)}
     return write_answers(folder, draw_parts(writer, problems, offline.answers, config.temperature, label), about,
                          offline.uniform)

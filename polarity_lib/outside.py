@@ -13,6 +13,11 @@ class Told(Exception):
     status = 1
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def end_in_one_line(command: Callable[..., int | None], *args) -> int:
     """Run a command; what a person or a machine did wrong becomes one line on stderr and an exit status.
 

@@ -47,7 +47,6 @@ class Policy:
         packs: several answers may be laid out behind one prompt. True for the policies made here;
             for any other, `loading` found that it changes nothing.
         served: how prompts are written and how much is done at once.
-        longest_answer: tokens, where a world allows more; 0: as the world says.
         engine: what samples in the model's place, if anything does (`engines.vllm`).
     """
 
@@ -55,7 +54,6 @@ class Policy:
     tokenizer: PreTrainedTokenizerFast
     packs: bool = True
     served: ModelConfig = ModelConfig()
-    longest_answer: int = 0
     engine: object = None
 
     @property

@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
-from polarity_lib.outside import Told, strict_json
+from polarity_lib.outside import Told, first_line, strict_json
 
 ROOT = Path(os.environ.get("POLARITY_ROOT", Path(__file__).resolve().parent.parent))
 
@@ -163,7 +163,7 @@ def load_tensors(path: Path):
     try:
         return torch.load(io.BytesIO(raw[64:]), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise Damaged(f"{path} holds something else than tensors and numbers ({str(error).splitlines()[0]})") from None
+        raise Damaged(f"{path} holds something else than tensors and numbers ({first_line(error)})") from None
 
 
 class RunFolder:

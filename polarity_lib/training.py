@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from polarity_lib import diagnostics
-from polarity_lib.boards import board
+from polarity_lib.boards import board, writer_class
 from polarity_lib.config import ConfigError, RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
 from polarity_lib.digests import method_digest, say_if_edited
@@ -132,8 +132,9 @@ def prepare(config: RunConfig, device: str) -> Run:
     """Check every name, then build policy, optimizer and problem stream.
 
     Raises:
-        ConfigError: unknown world, method, option or size; more problems than a split has.
+        ConfigError: unknown world, method, option or size; more problems than a split has; no TensorBoard where it is asked for.
     """
+    writer_class()
     method = method_named(config.method, dict(config.options))
     for probe in config.probes:
         choose("probe", probe, PROBES)
@@ -144,7 +145,9 @@ def prepare(config: RunConfig, device: str) -> Run:
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
     answers, pool = None, [] if config.offline else world.draw("train", config.pool_size or world.size("train"), config.seed)
     policy = starting_policy(config.start, device)
-    policy.longest_answer = config.longest_answer
+    if config.longest_answer:
+        limit = min(config.longest_answer, policy.served.longest_in(world))
+        policy.served = replace(policy.served, answer_tokens=limit)
     if config.offline:
         answers = stored_answers(config, policy, lambda start: starting_policy(start, device), stream_of(config))
         pool = answers.problems

@@ -15,7 +15,7 @@ from polarity_lib.methods import Progress, method_named, rows_kept
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
 
-pytest.register_assert_rewrite("made_up_runs", "token_losses")  # helpers that assert
+pytest.register_assert_rewrite("families", "made_up_runs", "token_losses")  # helpers that assert
 
 settings.register_profile("machines differ in speed", deadline=None)
 settings.load_profile("machines differ in speed")

@@ -3,9 +3,11 @@
 Weights are large, so that what a family does behind or around its head moves log-probabilities by nats, not by rounding.
 """
 
+import pytest
 import torch
 import transformers as hf
 
+from polarity_lib.config import ConfigError
 from polarity_lib.policy import MAX_POSITIONS, Policy, build_tokenizer
 
 COMMON = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
@@ -54,3 +56,11 @@ def tiny_of(family: str, attention: str = "sdpa", seed: int = 0, **changes) -> P
             elif "norm" in name or "ln_" in name:
                 p.data.add_(torch.randn_like(p) * 0.2)
     return Policy(model.eval(), tokenizer)
+
+
+def refused(call, *args) -> str:
+    """The one line with which a call is refused."""
+    with pytest.raises(ConfigError) as caught:
+        call(*args)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -4,11 +4,10 @@ import json
 
 import pytest
 import torch
-from families import FAMILIES, tiny_of
+from families import FAMILIES, refused, tiny_of
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, GenerationConfig, T5Config, T5ForConditionalGeneration
 
-from polarity_lib.config import ConfigError
 from polarity_lib.engines import FastSampler, ModelSampler, make_sampler
 from polarity_lib.loading import admit, check_texts, load_policy, packing_gap, save_merged
 from polarity_lib.policy import Policy, build_policy, build_tokenizer, one_row_each, pack, token_distributions, token_logprobs
@@ -211,13 +210,6 @@ def test_adapters_go_where_they_are_wanted(policy, tmp_path):
 
 
 # ---------------------------------------------------------------- refused in one line
-
-
-def refused(call, *args) -> str:
-    with pytest.raises(ConfigError) as caught:
-        call(*args)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_model_that_gives_other_numbers_is_refused(monkeypatch):

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
-from families import tiny_of
+from families import refused, tiny_of
+from interrupting import stopped_after
 
 from polarity_lib import models
-from polarity_lib.config import ConfigError, ModelConfig, RunConfig, StartConfig, scale_named
+from polarity_lib.config import ModelConfig, RunConfig, StartConfig, scale_named
 from polarity_lib.engines import make_sampler
 from polarity_lib.models import Memory, memory_needed, read_policy, refuse_too_little
 from polarity_lib.problems import world_named
@@ -23,13 +24,6 @@ def checkpoint(policy, tmp_path):
     policy.tokenizer.chat_template = TEMPLATE
     policy.save(tmp_path / "model")
     return str(tmp_path / "model")
-
-
-def refused(call, *args) -> str:
-    with pytest.raises(ConfigError) as caught:
-        call(*args)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_prompts_go_through_the_chat_template(checkpoint):
@@ -70,21 +64,13 @@ def adapted(checkpoint, **changes):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_killed_run_with_an_adapter_ends_like_one_that_was_not(dtype, checkpoint, tmp_path, monkeypatch):
+def test_a_killed_run_with_an_adapter_ends_like_one_that_was_not(dtype, checkpoint, tmp_path):
     pytest.importorskip("peft")
     config = adapted(checkpoint, dtype=dtype, checkpointing=True, tokens_per_pass=64)
     whole = train(config, RunFolder("whole", config.identity, tmp_path), "cpu")
     folder = RunFolder("killed", config.identity, tmp_path)
-    save = RunFolder.save_checkpoint
-
-    def save_and_die(self, state):
-        save(self, state)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_die)
     with pytest.raises(KeyboardInterrupt):
-        train(config, folder, "cpu")
-    monkeypatch.undo()
+        train(config, folder, "cpu", watch=stopped_after(config.checkpoint_every))
     saved = folder.load_checkpoint()
     assert saved["model"] and all("lora_" in name for name in saved["model"])  # the adapter alone
     assert saved["optimizer"]["state"]

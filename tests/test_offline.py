@@ -18,6 +18,7 @@ from polarity_lib.results import Damaged, RunFolder, without_timings
 
 START = StartConfig("countdown", "smoke", steps=300, seed=0, batch=64)
 STORED = OfflineConfig(problems=24, answers=8)
+ABOUT = {"world": "countdown3", "answers": 8, "sampling": {"temperature": 1.0, "max_new_tokens": 16}}
 
 
 def config(method="grpo", **changes):
@@ -32,7 +33,7 @@ def kept(tmp_path_factory):
     """A data set in a folder, and the judged rollouts it was written from."""
     policy, folder = base_policy(START), tmp_path_factory.mktemp("set")
     parts = list(draw_parts(policy, world_named("countdown3").draw("train", 24, 0), 8, 1.0, "test"))
-    manifest = write_answers(folder, iter(parts), {"world": "countdown3", "answers": 8, "policy": "p"}, uniform=True)
+    manifest = write_answers(folder, iter(parts), ABOUT | {"policy": "p"}, uniform=True)
     return folder, parts, manifest, policy
 
 
@@ -73,7 +74,7 @@ def test_a_batch_is_a_few_problems_in_the_order_asked_for(kept):
 
 def test_groups_of_one_verdict_are_left_out_and_counted(kept, tmp_path):
     _, parts, whole, policy = kept
-    manifest = write_answers(tmp_path / "mixed", iter(parts), {"world": "countdown3", "answers": 8}, uniform=False)
+    manifest = write_answers(tmp_path / "mixed", iter(parts), ABOUT, uniform=False)
     wins = parts[0].correct_N.view(24, 8).sum(1)
     assert manifest["dropped"] == {"all_right": int((wins == 8).sum()), "all_wrong": int((wins == 0).sum())}
     assert manifest["problems"] == int(((wins > 0) & (wins < 8)).sum()) < whole["problems"] == 24
@@ -237,7 +238,7 @@ def test_steps_of_a_chain_come_with_the_set(tmp_path):
     parts = list(draw_parts(policy, world_named("strong").draw("train", 4, 0), 4, 1.0, "steps"))
     text = "3+5=8;8+1=9#9"
     parts[0].texts[0] = text
-    write_answers(tmp_path, iter(parts), {"world": "strong", "answers": 4}, uniform=True)
+    write_answers(tmp_path, iter(parts), {"world": "strong", "answers": 4, "sampling": {"max_new_tokens": 96}}, uniform=True)
     stored = open_answers(tmp_path, policy)
     steps = stored.sample(stored.problems, 4).extras["steps"]
     assert len(steps) == 16 and [text[a:b] for a, b, _ in steps[0]] == ["3+5=8", "8+1=9"]

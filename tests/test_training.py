@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from interrupting import stopped_after
 
 from polarity_lib import training
 from polarity_lib.config import ConfigError, StartConfig
@@ -59,13 +60,8 @@ def test_a_run_stopped_anywhere_ends_as_if_never_stopped(variant, configure, tmp
     config = configure(**variant)
     whole = run(config, tmp_path / "whole")
     for stop in (1, 2, 3, 4):  # checkpoints are at 2 and 4
-
-        def interrupt(step, steps, left):
-            if step == stop:
-                raise KeyboardInterrupt
-
         with pytest.raises(KeyboardInterrupt):
-            run(config, tmp_path / f"{stop}", watch=interrupt)
+            run(config, tmp_path / f"{stop}", watch=stopped_after(stop))
         assert_identical(run(config, tmp_path / f"{stop}"), whole)
 
 

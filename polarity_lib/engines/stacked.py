@@ -21,6 +21,7 @@ from torch.nn.functional import embedding, pad, scaled_dot_product_attention, si
 from polarity_lib.config import ConfigError
 from polarity_lib.engines.fast_sampler import FastSampler
 from polarity_lib.engines.torch_sampler import TorchSampler, pick_tokens
+from polarity_lib.outside import first_line
 from polarity_lib.policy import Packed, Policy
 from polarity_lib.results import say
 
@@ -165,11 +166,10 @@ class StackedModel:
     @torch.no_grad()
     def decode(self, runs: list[int], asked: list[Decode]) -> list[tuple[Tensor, ...]]:
         """Answers to what some runs asked, all alike; each as `TorchSampler._decode` gives them."""
-        prompts, first = max(len(a.prompts) for a in asked), asked[0]
         longest = max(len(ids) for a in asked for ids in a.prompts)
-        shape = (len(runs), prompts, first.group_size, first.limit, -(-longest // 8) * 8)
-        key = (*shape, first.uniform_NT is None, first.top_p, first.ends)
-        decoder = self._decoders.pop(key, None) or Decoder(self, *shape, first.uniform_NT is None, first.top_p, first.ends)
+        shape = len(runs), max(len(a.prompts) for a in asked), -(-longest // 8) * 8
+        key = shape, asked[0].alike
+        decoder = self._decoders.pop(key, None) or Decoder(self, *shape, asked[0])
         while len(self._decoders) >= KEPT:
             self._decoders.popitem(last=False)
         self._decoders[key] = decoder
@@ -185,17 +185,19 @@ class Decoder:
     replayed; nothing is read back before a bucket of positions is full.
     """
 
-    def __init__(self, model: StackedModel, R: int, P: int, G: int, T: int, width: int, greedy: bool, top_p: float, ends):
-        self.model, self.top_p = model, top_p
+    def __init__(self, model: StackedModel, R: int, P: int, width: int, like: Decode):
+        """For R runs with at most P prompts each, none longer than `width`, that ask alike."""
+        G, T = like.group_size, like.limit
+        self.model, self.top_p = model, like.top_p
         self.R, self.P, self.G, self.T, self.width, self.N = R, P, G, T, width, P * G
         H, D, device, layers = model.heads, model.head_dim, model.device, model.layers
-        self.ends = torch.tensor(ends, device=device)
+        self.ends = torch.tensor(like.ends, device=device)
         room = -(-T // BUCKET) * BUCKET
         self.own = [[torch.zeros(R * P * H * G, room, D, device=device) for _ in "kv"] for _ in range(layers)]
         self.prompt = [[torch.zeros(R * P * H, width, D, device=device) for _ in "kv"] for _ in range(layers)]
         self.hidden = torch.zeros(R * P, 1, 1, width, device=device)  # -inf on the padding of prompts
         self.temperature_R = torch.ones(R, device=device)
-        self.uniform_RNT = None if greedy else torch.zeros(R, self.N, T, device=device)
+        self.uniform_RNT = None if like.uniform_NT is None else torch.zeros(R, self.N, T, device=device)
         self.length_RP = torch.ones(R, P, dtype=torch.long, device=device)
         self.token_RN = torch.zeros(R, self.N, dtype=torch.long, device=device)
         self.tokens_RNT = torch.zeros(R, self.N, T, dtype=torch.long, device=device)
@@ -299,7 +301,7 @@ class Decoder:
                     self._step(end)
                 self.recorded[end] = graph
             except RuntimeError as error:
-                say(f"stacked runs: steps are not recorded as CUDA graphs here ({str(error).splitlines()[0]})")
+                say(f"stacked runs: steps are not recorded as CUDA graphs here ({first_line(error)})")
                 self.model.graphs = False
                 return self._step(end)
         self.recorded[end].replay()

@@ -77,7 +77,6 @@ class TorchSampler:
             seed: any label; the same label draws the same answers.
         """
         limit = self.max_new_tokens or max(any_world(p.world).max_new_tokens for p in problems)
-        limit = min(limit, self.policy.longest_answer or limit)
         prompts = [self.policy.encode_prompt(p.prompt) for p in problems]
         self._check_room(prompts, limit)
         tokens_NT, logprobs_NT, entropies_NT, lengths_N, finished_N = self._draw(

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from polarity_lib.config import ConfigError, derive_seed
 from polarity_lib.engines.torch_sampler import TorchSampler
-from polarity_lib.outside import Told
+from polarity_lib.outside import Told, first_line
 from polarity_lib.policy import Policy, one_row_each, plain_model, plain_state, token_logprobs
 from polarity_lib.problems import Problem
 from polarity_lib.rollouts import Rollouts
@@ -234,9 +234,8 @@ def told(what: str):
     except (Told, KeyboardInterrupt):
         raise
     except Exception as error:  # vLLM raises many types, and its processes others
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise EngineFailed(f"vLLM {what}: {type(error).__name__}: {first}. The run's folder is whole; the same command goes on "
-                           "from its last checkpoint.") from error
+        raise EngineFailed(f"vLLM {what}: {type(error).__name__}: {first_line(error)}. The run's folder is whole; the same "
+                           "command goes on from its last checkpoint.") from error
 
 
 class VllmSampler(TorchSampler):

@@ -20,6 +20,7 @@ from polarity_lib.digests import method_digest
 from polarity_lib.mechanism import hand_made
 from polarity_lib.methods import NEEDS, Method, Progress, brought, in_force, method_named, rows_kept
 from polarity_lib.objectives import BatchCounts
+from polarity_lib.outside import first_line
 from polarity_lib.registry import METHODS
 
 
@@ -73,12 +74,8 @@ def _read(path: Path):
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a person's own code may raise anything
-        raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
+        raise ConfigError(f"{path} cannot be read: {type(error).__name__}: {first_line(error)}") from error
     return module
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
 
 
 def label_of(method: str) -> str:
@@ -145,7 +142,7 @@ def _part(label: str, part: str, shape: tuple, function: Callable, *args):
         told = "reads extras[{!r}], which `needs` does not declare" if missing in NEEDS else "raises KeyError: {!r}"
         raise ConfigError(f"{label}: {part} {told.format(missing)}.") from error
     except Exception as error:  # a person's own code may raise anything
-        raise ConfigError(f"{label}: {part} raises {type(error).__name__}: {_first_line(error)}") from error
+        raise ConfigError(f"{label}: {part} raises {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(found, torch.Tensor):
         raise ConfigError(f"{label}: {part} gives {type(found).__name__}, where a tensor is wanted.")
     if tuple(found.shape) != shape:

@@ -72,7 +72,7 @@ MODEL_ASSUMED = (
 def model_seconds(config: RunConfig) -> float:
     """The same for a language model: tokens sampled, over a rate; tokens trained on, over another."""
     work, how = work_of(config), config.start.model
-    length = LENGTH * (how.answer_tokens or any_world(config.world).max_new_tokens)
+    length = LENGTH * how.longest_in(any_world(config.world))
     sampled = (work["trained"] + work["sampled"]) * length / TOKENS_PER_SECOND[how.engine]
     return sampled + work["trained"] * length * 10 * memory_needed(how).parameters / FLOPS
 

@@ -26,7 +26,7 @@ from polarity_lib.config import ConfigError, choose
 from polarity_lib.integrations.shared import Absent, as_rollouts
 from polarity_lib.mechanism import token_weights
 from polarity_lib.methods import Progress, collect_fixed, method_named
-from polarity_lib.outside import Told
+from polarity_lib.outside import Told, first_line
 from polarity_lib.registry import METHODS
 from polarity_lib.results import ROOT
 from polarity_lib.rollouts import Rollouts
@@ -61,7 +61,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         table = pd.concat([READERS[file.suffix](file) for file in files], ignore_index=True)
     except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise BadTable(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+        raise BadTable(f"{path}: cannot be read: {first_line(error)}") from error
     if table.empty:
         raise BadTable(f"{path}: the table has no rows.")
     return table

@@ -10,7 +10,7 @@ import functools
 import json
 
 from polarity_lib.config import OfflineConfig, RunConfig, Scale, StartConfig
-from polarity_lib.experiments import Experiment, configure, in_world, swept, unless_smoke, world_rate
+from polarity_lib.experiments import Experiment, configure, in_world, late, swept, unless_smoke, world_rate
 from polarity_lib.problems import world_named
 from polarity_lib.results import ROOT
 
@@ -271,25 +271,21 @@ def bcpg_credit(scale: Scale, seed: int) -> dict[str, RunConfig]:
         for name, (method, options) in CREDIT.items()}
 
 
-def _late(function, seeds: int, notebook: str) -> Experiment:
-    return Experiment(function, seeds, notebook, preview=False)
-
-
 EXPERIMENTS = {
-    "bcpg_rates": _late(bcpg_rates, 2, "51"),
-    "bcpg_taus": _late(bcpg_taus, 2, "51"),
-    "bcpg_gates": _late(bcpg_gates, 4, "51"),
-    "bcpg_imitation": _late(bcpg_imitation, 3, "50"),
+    "bcpg_rates": late(bcpg_rates, 2, "51"),
+    "bcpg_taus": late(bcpg_taus, 2, "51"),
+    "bcpg_gates": late(bcpg_gates, 4, "51"),
+    "bcpg_imitation": late(bcpg_imitation, 3, "50"),
     "bcpg_offline": Experiment(bcpg_offline, 8, "51"),
-    "bcpg_judges": _late(bcpg_judges, 8, "51"),
-    "bcpg_variants": _late(bcpg_variants, 3, "51"),
-    "bcpg_beta": _late(bcpg_beta, 3, "51"),
-    "bcpg_tau": _late(bcpg_tau, 3, "51"),
-    "bcpg_rate_curve": _late(bcpg_rate_curve, 3, "51"),
-    "bcpg_noise": _late(bcpg_noise, 3, "51"),
-    "bcpg_fraction": _late(bcpg_fraction, 3, "51"),
-    "bcpg_rounds": _late(bcpg_rounds, 3, "51"),
-    "bcpg_long": _late(bcpg_long, 3, "51"),
-    "bcpg_negatives": _late(bcpg_negatives, 3, "51"),
-    "bcpg_credit": _late(bcpg_credit, 3, "52"),
+    "bcpg_judges": late(bcpg_judges, 8, "51"),
+    "bcpg_variants": late(bcpg_variants, 3, "51"),
+    "bcpg_beta": late(bcpg_beta, 3, "51"),
+    "bcpg_tau": late(bcpg_tau, 3, "51"),
+    "bcpg_rate_curve": late(bcpg_rate_curve, 3, "51"),
+    "bcpg_noise": late(bcpg_noise, 3, "51"),
+    "bcpg_fraction": late(bcpg_fraction, 3, "51"),
+    "bcpg_rounds": late(bcpg_rounds, 3, "51"),
+    "bcpg_long": late(bcpg_long, 3, "51"),
+    "bcpg_negatives": late(bcpg_negatives, 3, "51"),
+    "bcpg_credit": late(bcpg_credit, 3, "52"),
 }

@@ -78,7 +78,7 @@ def blame(policy: Policy, config: RunConfig) -> dict[str, float]:
                                                  the first error
     """
     rollouts = sample_test(policy, config, "blame", problems=PROBLEMS, samples=16)
-    worked_N = torch.tensor(["=" in text for text in rollouts.texts]) & ~rollouts.correct_N
+    worked_N = rollouts.worked_N & ~rollouts.correct_N
     inside_NT = (rollouts.mask_NT > 0) & worked_N[:, None]
     good_NT = (judged_tokens(rollouts) >= 0.5)[inside_NT]
     spared_NT = nthr_spared(policy, rollouts)[inside_NT]
@@ -110,9 +110,8 @@ def value_hit(policy: Policy, config: RunConfig, continuations: int = 4) -> floa
     rollouts = collect(sampler, Fixed(problems), len(problems), min(8, config.final_samples), f"{config.seed}/probe/value_hit")
     fall_NT = rollouts.extras["values_before"] - rollouts.extras["step_values"]
     places_NT, hits = error_places(rollouts), []
-    for row in (~rollouts.correct_N).nonzero()[:, 0].tolist():
-        if "=" in rollouts.texts[row]:
-            hits.append(bool(places_NT[row, int(fall_NT[row].argmax())] == 1))
+    for row in (rollouts.worked_N & ~rollouts.correct_N).nonzero()[:, 0].tolist():
+        hits.append(bool(places_NT[row, int(fall_NT[row].argmax())] == 1))
     return share(sum(hits), len(hits))
 
 

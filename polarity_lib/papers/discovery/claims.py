@@ -104,6 +104,7 @@ CURVES, REASON, MAP, DIAL = "60_discovery", "60_reason", "60_map", "60_dial"
 
 
 def claim(name: str, says: str, figure: str, experiment: str, *tests: Subtest) -> Claim:
+    """One of this folder's claims, named after the claim of a paper that it reads on the clock."""
     return Claim(f"OURS-{name}", says, experiment, "60", figure, tests, PLACE, "ours")
 
 

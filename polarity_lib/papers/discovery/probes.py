@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 
 from polarity_lib.config import RunConfig
 from polarity_lib.evaluation import sample_test
@@ -17,7 +16,7 @@ def ways(policy: Policy, config: RunConfig) -> dict[str, float]:
     NaN where there is no such answer.
     """
     rollouts = sample_test(policy, config, "ways", times=TIMES)
-    worked_N = torch.tensor(["=" in text for text in rollouts.texts])
+    worked_N = rollouts.worked_N
     length_N = rollouts.mask_NT.sum(1)
     found = {"before/worked": float(worked_N.float().mean())}
     for way, rows in (("worked", worked_N), ("direct", ~worked_N)):

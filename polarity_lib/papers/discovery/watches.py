@@ -4,7 +4,6 @@ An answer is *worked* if it shows a line of work (3+5=8), else *direct*. Which w
 so what an update does to a way is told by the weights of first tokens (`mechanism.loss_weights`), added up over the batch.
 """
 
-import torch
 from torch import Tensor
 
 from polarity_lib.rollouts import Rollouts
@@ -17,7 +16,7 @@ def ways(rollouts: Rollouts, weights_NT: Tensor) -> dict[str, float]:
 
     `ways/weight_<way>_<verdict>`: the sum of the first tokens' weights over those answers; above zero makes the way likelier.
     """
-    worked_N = torch.tensor(["=" in text for text in rollouts.texts])
+    worked_N = rollouts.worked_N
     right_N = rollouts.correct_N
     found = {"ways/worked": float(worked_N.float().mean()), "ways/worked_right": float((worked_N & right_N).float().mean()),
              "ways/drawn": float(rollouts.drawn)}

@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from polarity_lib.config import ConfigError
-from polarity_lib.outside import Told
+from polarity_lib.outside import Told, first_line
 
 BAND = (0.2, 0.8)
 OTHER_BANDS = ((0.1, 0.9), (0.3, 0.7))
@@ -96,7 +96,7 @@ def _parquet_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's own errors are among these
-        raise VerdictTableError(f"{path} is no readable parquet file ({str(error).splitlines()[0]}).") from None
+        raise VerdictTableError(f"{path} is no readable parquet file ({first_line(error)}).") from None
     if PROBLEM not in table.columns and table.index.name == PROBLEM:
         table = table.reset_index()
     texts = [["" if pd.isna(cell) else str(cell).strip() for cell in row] for row in table.itertuples(index=False, name=None)]

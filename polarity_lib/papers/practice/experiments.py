@@ -8,7 +8,7 @@ import functools
 from dataclasses import replace
 
 from polarity_lib.config import RunConfig, Scale
-from polarity_lib.experiments import Experiment, in_world, unless_smoke, world_rate
+from polarity_lib.experiments import Experiment, in_world, late, swept, unless_smoke, world_rate
 from polarity_lib.papers.baselines.experiments import compared, one_rate
 from polarity_lib.problems import world_named
 
@@ -65,11 +65,6 @@ def one_side(scale: Scale, seed: int) -> dict[str, RunConfig]:
     rate = world_rate("search", "grpo")
     names = {"both": "grpo", "lower": "grpo_lower_clip", "upper": "grpo_upper_clip"}
     return {f"grpo/{side}": compared(scale, name, seed, "search", learning_rate=rate) for side, name in names.items()}
-
-
-def _levels(scale: Scale, levels) -> tuple:
-    """Levels of a sweep; at scale smoke the last one alone."""
-    return tuple(levels) if scale.policy != "smoke" else tuple(levels)[-1:]
 
 
 def _short(scale: Scale, method: str, seed: int, rate: float, **fields) -> RunConfig:
@@ -151,7 +146,7 @@ COEFFICIENTS = (0.001, 0.01, 0.04)
 def divergence(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """P3: GRPO with a divergence from the base, paid by all groups and by mixed ones only."""
     rate, arms = one_rate("latent"), {}
-    for kl in _levels(scale, COEFFICIENTS):
+    for kl in swept(scale, COEFFICIENTS):
         for kind, method in (("all", "grpo"), ("mixed", "grpo_kl_mixed")):
             options = {} if (method, kl) == ("grpo_kl_mixed", 0.04) else {"kl": kl}
             arms[f"kl={kl:g}/{kind}"] = _short(scale, method, seed, rate, options=options, probes=("from_base",))
@@ -176,7 +171,7 @@ RATES = (4, 1)  # times GRPO's
 def length(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """P4: three denominators under one advantage, at GRPO's rate and at four times that."""
     return {f"{name}/x{factor}": _rambling(scale, method, seed, factor * one_rate("latent"))
-            for factor in _levels(scale, RATES) for name, method in DENOMINATORS.items()}
+            for factor in swept(scale, RATES) for name, method in DENOMINATORS.items()}
 
 
 # Tokens: on a validation seed they cut 4.3 and 19.5 per cent of that start's answers (data/pilots.csv).
@@ -186,7 +181,7 @@ LIMITS = {"5 %": 38, "20 %": 32}
 def truncation(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """P5: cut answers count as wrong, are masked, or are judged as written; GRPO under two limits, NSR under one."""
     arms = {}
-    for method, told in _levels(scale, (("grpo", "5 %"), ("nsr", "20 %"), ("grpo", "20 %"))):
+    for method, told in swept(scale, (("grpo", "5 %"), ("nsr", "20 %"), ("grpo", "20 %"))):
         for treatment in ("wrong", "mask", "as_written"):
             options = {"limit": LIMITS[told]} | ({} if treatment == "mask" else {"treatment": treatment})
             arms[f"{method}/{told} {treatment}"] = _rambling(
@@ -234,30 +229,25 @@ def world_steps(scale: Scale) -> int:
     return world_named("search").start_steps if scale.policy != "smoke" else scale.start_steps
 
 
-def _late(function, seeds: int, notebook: str) -> Experiment:
-    """Not part of the preview."""
-    return Experiment(function, seeds, notebook, preview=False)
-
-
 EXPERIMENTS = {
     "practice_clip": Experiment(clip, 8, "70"),
-    "practice_clip_one_rate": _late(clip_one_rate, 8, "70"),
-    "practice_clip_unmatched": _late(clip_unmatched, 3, "70"),
-    "practice_clip_others": _late(clip_others, 3, "70"),
-    "practice_one_side": _late(one_side, 4, "70"),
-    "practice_sequence_mask": _late(sequence_mask, 4, "70"),
-    "practice_clip_higher": _late(clip_higher, 4, "70"),
+    "practice_clip_one_rate": late(clip_one_rate, 8, "70"),
+    "practice_clip_unmatched": late(clip_unmatched, 3, "70"),
+    "practice_clip_others": late(clip_others, 3, "70"),
+    "practice_one_side": late(one_side, 4, "70"),
+    "practice_sequence_mask": late(sequence_mask, 4, "70"),
+    "practice_clip_higher": late(clip_higher, 4, "70"),
     "practice_denominator": Experiment(denominator, 8, "71"),
-    "practice_denominator_few": _late(denominator_few, 8, "71"),
-    "practice_denominator_more": _late(denominator_more, 3, "71"),
-    "practice_divergence": _late(divergence, 4, "71"),
-    "practice_length": _late(length, 4, "71"),
-    "practice_truncation": _late(truncation, 4, "71"),
-    "practice_starts": _late(starts, 3, "72"),
+    "practice_denominator_few": late(denominator_few, 8, "71"),
+    "practice_denominator_more": late(denominator_more, 3, "71"),
+    "practice_divergence": late(divergence, 4, "71"),
+    "practice_length": late(length, 4, "71"),
+    "practice_truncation": late(truncation, 4, "71"),
+    "practice_starts": late(starts, 3, "72"),
 }
 for _world in ("search", "latent"):
     EXPERIMENTS |= {
-        f"practice_own_{_world}": _late(functools.partial(own, _world), 10, "72"),
-        f"practice_one_rate_{_world}": _late(functools.partial(at_one_rate, _world), 10, "72"),
-        f"practice_definitions_{_world}": _late(functools.partial(definitions, _world), 5, "72"),
+        f"practice_own_{_world}": late(functools.partial(own, _world), 10, "72"),
+        f"practice_one_rate_{_world}": late(functools.partial(at_one_rate, _world), 10, "72"),
+        f"practice_definitions_{_world}": late(functools.partial(definitions, _world), 5, "72"),
     }

@@ -6,6 +6,7 @@ import torch
 from conftest import BABBLE
 from hypothesis import given
 from hypothesis import strategies as st
+from interrupting import stopped_after
 
 from polarity_lib import advantages as adv
 from polarity_lib import mechanism
@@ -120,13 +121,9 @@ def test_a_resume_in_the_middle_of_a_schedule_changes_nothing(configure, tmp_pat
     config = configure(name, options=options, minibatches=2, checkpoint_every=1)
     whole = tables_without_times(train(config, RunFolder("whole", config.identity, tmp_path)))
 
-    def stop(step, steps, left):
-        if step == 3:  # one batch after the switch
-            raise KeyboardInterrupt
-
     folder = RunFolder("broken", config.identity, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        train(config, folder, watch=stop)
+        train(config, folder, watch=stopped_after(3))  # one batch after the switch
     assert tables_without_times(train(config, folder)).equals(whole)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from interrupting import stopped_after
 from stand_in import needs_texts, one_digit_answers, taught, told_sizes, toy_arms
 
 from polarity_lib.experiments import Arm, experiment, get_run
@@ -21,7 +22,7 @@ def model(tmp_path_factory):
         yield taught(tmp_path_factory.mktemp("model"))
 
 
-def test_the_headline_contrast_at_toy_size(model, own_runs, monkeypatch):
+def test_the_headline_contrast_at_toy_size(model, own_runs):
     pytest.importorskip("peft")
     pytest.importorskip("math_verify")
     found = {}
@@ -32,16 +33,9 @@ def test_the_headline_contrast_at_toy_size(model, own_runs, monkeypatch):
     assert 0 < found["nsr"]["train/reward"] < 1  # the stand-in is right now and then
     assert found["nsr"]["update/sampler_gap"] < 1e-3
     killed = toy_arms(model)["nsr"]
-    folder, save = RunFolder("killed", killed.identity, own_runs), RunFolder.save_checkpoint
-
-    def save_and_die(self, state):
-        save(self, state)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(RunFolder, "save_checkpoint", save_and_die)
+    folder = RunFolder("killed", killed.identity, own_runs)
     with pytest.raises(KeyboardInterrupt):
-        train(killed, folder, "cpu")
-    monkeypatch.setattr(RunFolder, "save_checkpoint", save)
+        train(killed, folder, "cpu", watch=stopped_after(killed.checkpoint_every))
     again = without_timings(train(killed, folder, "cpu")["metrics"]).set_index("metric").value
     whole = found["nsr"][[not name.startswith("timing.") for name in found["nsr"].index]]
     assert again.equals(whole)
