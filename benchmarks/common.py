@@ -1,15 +1,17 @@
-"""What every benchmark shares: the machine, versions, and how a measurement is kept."""
+"""What every benchmark shares: the machine, versions, a model to compare on, and how a measurement is kept."""
 
 import platform
+import statistics
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from polarity_lib.outside import strict_json
-
-RESULTS = Path(__file__).parent / "results"
+from polarity_lib.policy import build_tokenizer
+from polarity_lib.results import runs_root
 
 
 def machine() -> dict:
@@ -34,11 +36,49 @@ def fastest(call, repeats: int) -> float:
     return min(times)
 
 
-def keep(name: str, rows: list[dict], packages=("torch", "transformers"), folder: Path = RESULTS, **more) -> None:
-    """Write <folder>/<name>.json and print it. Each row: what, unit, ours, peer, ratio.
+def median_seconds(call, repeats: int) -> float:
+    """Seconds of the middle one of several calls, after one to warm up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
 
-    What stands in the runs folder's `benchmarks` is committed by `make publish`.
+
+def write_qwen2(folder: Path, seed: int = 0, vocabulary: int = 32, **changes) -> Path:
+    """A Qwen2-shaped model of 1 M random parameters over the worlds' symbols, with its tokenizer, as a checkpoint.
+
+    It never ends an answer, so both sides of a comparison compute the same tokens: one number of its embedding is large for
+    every symbol, stays so through all layers, and speaks against the end of text.
+
+    Args:
+        vocabulary: rows of the embedding, more than there are symbols; no answer holds the rest.
+        changes: fields of Qwen2Config.
     """
+    tokenizer = build_tokenizer()
+    shape = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+             "intermediate_size": 512, "max_position_embeddings": 16384, "tie_word_embeddings": False} | changes
+    config = Qwen2Config(vocab_size=vocabulary, pad_token_id=tokenizer.pad_token_id,
+                         eos_token_id=tokenizer.eos_token_id, bos_token_id=None, **shape)
+    torch.manual_seed(seed)
+    model = Qwen2ForCausalLM(config)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[:, 0] = 5.0
+        for never in (tokenizer.eos_token_id, tokenizer.pad_token_id, slice(len(tokenizer), None)):
+            model.lm_head.weight[never, 0] = -5.0
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def keep(name: str, rows: list[dict], packages=("torch", "transformers"), **more) -> None:
+    """Write <name>.json into the runs folder's `benchmarks` and print it. Each row: what, unit, ours, peer, ratio.
+
+    What is committed, in benchmarks/results, changes by `make publish` alone.
+    """
+    folder = runs_root() / "benchmarks"
     record = {"machine": machine(), "versions": {p: version(p) for p in packages}, "measured": rows,
               "ours": {r["what"]: r["ours"] for r in rows}, "peer": {r["what"]: r["peer"] for r in rows},
               "ratio": {r["what"]: r["ratio"] for r in rows}}

@@ -7,6 +7,7 @@ give the same numbers. Several answers are packed behind one prompt only where t
 Weights are read from safetensors alone, and no code that lies beside a checkpoint is run.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from polarity_lib import groups
 from polarity_lib.config import ConfigError, derive_seed
 from polarity_lib.engines import make_sampler
 from polarity_lib.outside import first_line
-from polarity_lib.policy import Policy, body_of, one_row_each, pack, plain_model, plain_state, token_logprobs, vocabulary_of
+from polarity_lib.policy import (
+    Policy, body_of, one_row_each, pack, pack_groups, plain_model, plain_state, token_logprobs, vocabulary_of)
 from polarity_lib.problems import Problem
 
 # Largest difference in nats that passes. With half precision, rounding alone gives tenths.
@@ -93,7 +96,7 @@ def save_merged(policy: Policy, folder: str | Path, method: str = "") -> None:
 
 
 def admit(policy: Policy, name: str) -> Policy:
-    """The policy, with `packs` decided by a check; a missing pad token is filled in.
+    """The policy, with `packs` and `groups` decided by checks; a missing pad token is filled in.
 
     Raises:
         ConfigError: it cannot be served; the line says why.
@@ -104,10 +107,12 @@ def admit(policy: Policy, name: str) -> Policy:
     allowed = ALLOWED.get(policy.model.dtype, ALLOWED_HALF)
     texts = check_texts(policy)
     try:
-        rows, packed = training_gap(policy, texts, packs=False), np.inf
+        rows = training_gap(policy, texts, one_row_each)
         if rows <= allowed and not sees_a_window(policy.model):
-            packed = packing_gap(policy, texts)
-        policy.packs = bool(packed <= allowed)
+            policy.packs = bool(packing_gap(policy, texts, pack) <= allowed)
+            policy.groups = policy.packs and knows_groups(policy, texts, allowed)
+        else:
+            policy.packs = False
         sampled = sampling_gap(policy) if rows <= allowed else 0.0
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
         raise ConfigError(f"{name} cannot be served: {type(error).__name__}: {first_line(error)}") from error
@@ -167,24 +172,36 @@ def own_logprobs(policy: Policy, prompt: list[int], answer: list[int], temperatu
 
 
 @torch.no_grad()
-def training_gap(policy: Policy, bundles, packs: bool) -> float:
+def training_gap(policy: Policy, bundles, lay_out: Callable) -> float:
     """Largest difference, over all tokens, between what training reads and the definition."""
     answers = [(prompt, row) for prompt, rows in bundles for row in rows]
     length_N = torch.tensor([len(row) for _, row in answers])
     mask_NT = (torch.arange(int(length_N.max()))[None] < length_N[:, None]).float()
-    laid_out = pack(bundles) if packs else one_row_each(bundles)
-    logprobs_NT = token_logprobs(policy.model, laid_out, mask_NT.to(policy.device))[0].cpu()
+    logprobs_NT = token_logprobs(policy.model, lay_out(bundles), mask_NT.to(policy.device))[0].cpu()
     gaps = [float((logprobs_NT[i, : len(row)] - own_logprobs(policy, prompt, row)).abs().max())
             for i, (prompt, row) in enumerate(answers)]
     return float(np.max(gaps))  # NaN, if one is
 
 
-def packing_gap(policy: Policy, bundles) -> float:
-    """The same with answers packed behind their prompts; infinite for a family that cannot be told who sees whom."""
+def packing_gap(policy: Policy, bundles, lay_out: Callable) -> float:
+    """The same with answers laid out behind their prompts; infinite for a family that cannot be told who sees whom."""
     try:
-        return training_gap(policy, bundles, packs=True)
+        return training_gap(policy, bundles, lay_out)
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError):
         return np.inf
+
+
+def knows_groups(policy: Policy, bundles, allowed: float) -> bool:
+    """Whether attention among groups changes nothing either; then the model has that attention from now on, else its own."""
+    model = plain_model(policy.model)
+    own = model.config._attn_implementation
+    if own != "sdpa":
+        return False
+    model.set_attn_implementation(groups.NAME)
+    if packing_gap(policy, bundles, pack_groups) <= allowed:
+        return True
+    model.set_attn_implementation(own)
+    return False
 
 
 def sampling_gap(policy: Policy) -> float:

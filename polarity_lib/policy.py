@@ -23,6 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from polarity_lib.config import ModelConfig, choose
+from polarity_lib.groups import Groups, group
 from polarity_lib.problems.base import CONTEXT
 
 ALPHABET = "0123456789+-*()=;#:>[]? "
@@ -46,6 +47,7 @@ class Policy:
     Attributes:
         packs: several answers may be laid out behind one prompt. True for the policies made here;
             for any other, `loading` found that it changes nothing.
+        groups: long groups are laid out as `groups` does it. Found by `loading`, too; those made here have short groups.
         served: how prompts are written and how much is done at once.
         engine: what samples in the model's place, if anything does (`engines.vllm`).
     """
@@ -53,6 +55,7 @@ class Policy:
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerFast
     packs: bool = True
+    groups: bool = False
     served: ModelConfig = ModelConfig()
     engine: object = None
 
@@ -179,6 +182,7 @@ class Packed:
     attend: Tensor  # bool [S, 1, L, L], who sees whom; or [S, L], 1 where no padding is
     predictor_M: Tensor  # flat index (into S*L) of the position that predicts each response token
     targets_M: Tensor  # the response tokens, row after row
+    groups: Groups | None = None  # what belongs together, where a model's attention is told so instead of by a mask
 
 
 def pack(bundles: list[tuple[list[int], list[list[int]]]], capacity: int = 96, pad: int = 0) -> Packed:
@@ -230,6 +234,16 @@ def pack(bundles: list[tuple[list[int], list[list[int]]]], capacity: int = 96, p
     )
 
 
+def pack_groups(bundles: list[tuple[list[int], list[list[int]]]]) -> Packed:
+    """All bundles in one sequence without padding, for a model whose attention knows groups."""
+    ids, positions, predictors, groups = group(bundles)
+    return Packed(
+        ids_SL=torch.tensor([ids]), positions_SL=torch.tensor([positions]),
+        attend=torch.ones(1, 1, 1, 1, dtype=torch.bool),  # no mask: the groups say it all
+        predictor_M=torch.tensor(predictors), targets_M=torch.tensor([t for _, rows in bundles for row in rows for t in row]),
+        groups=groups)
+
+
 def one_row_each(bundles: list[tuple[list[int], list[list[int]]]], pad: int = 0) -> Packed:
     """Every response in a sequence of its own behind its prompt, padded on the right: what any causal model understands."""
     rows = [(prompt, row) for prompt, some in bundles for row in some]
@@ -274,6 +288,8 @@ def hidden_states(model, packed: Packed) -> Tensor:
     if attend.ndim == 4 and config._attn_implementation == "eager":  # which adds the mask to its scores
         attend = torch.where(attend, 0.0, torch.finfo(plain_model(model).dtype).min).to(plain_model(model).dtype)
     where = {} if packed.positions_SL is None else {"position_ids": packed.positions_SL.to(device)}
+    if packed.groups is not None:
+        where["groups"] = packed.groups.to(device)
     hidden_SLC = body_of(model)(
         packed.ids_SL.to(device), attention_mask=attend.to(device), use_cache=False, **where).last_hidden_state
     return hidden_SLC.flatten(0, 1)[packed.predictor_M.to(device)]

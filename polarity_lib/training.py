@@ -33,7 +33,7 @@ from polarity_lib.methods import Method, Progress, brought, in_force, method_nam
 from polarity_lib.models import starting_policy
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.offline import Answers, drawn_anew, stored_answers
-from polarity_lib.policy import Packed, Policy, one_row_each, one_thread, pack, token_logprobs
+from polarity_lib.policy import Packed, Policy, one_row_each, one_thread, pack, pack_groups, token_logprobs
 from polarity_lib.problems import Problem, any_world
 from polarity_lib.provenance import machine_of, provenance
 from polarity_lib.registry import METHODS, PROBES, WATCHES
@@ -397,7 +397,7 @@ def update(run: Run, rollouts: Rollouts, advantages_NT: Tensor, keep_N: Tensor,
 
 def forward(run: Run, rollouts: Rollouts, rows: Tensor) -> tuple[Tensor, Tensor]:
     """[N, T] log-probability of each sampled token of some rows, and the entropy there."""
-    packed, mask_NT = pack_rows(rollouts, rows, run.policy.packs), rollouts.mask_NT[rows].to(run.learner.device)
+    packed, mask_NT = pack_rows(rollouts, rows, run.policy), rollouts.mask_NT[rows].to(run.learner.device)
     logprobs_NT, entropies_NT, _ = run.learner.logprobs(packed, mask_NT, run.config.temperature)
     if not torch.isfinite(logprobs_NT).all():
         raise Diverged("log-probability of a sampled token", run)
@@ -473,7 +473,7 @@ def before_update(run: Run, rollouts: Rollouts, rows: Tensor) -> dict:
     with torch.no_grad():
         for piece in pieces_without_gradient(run, rows, rollouts):
             logprobs_NT, _, hidden_MC = run.learner.logprobs(
-                pack_rows(rollouts, piece, run.policy.packs), rollouts.mask_NT[piece].to(run.learner.device),
+                pack_rows(rollouts, piece, run.policy), rollouts.mask_NT[piece].to(run.learner.device),
                 run.config.temperature, keep_hidden=wants_distributions or wants_hidden)
             found["old_logprobs"][piece] = logprobs_NT.cpu()
             if wants_distributions:
@@ -492,8 +492,7 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
     pieces = pieces_without_gradient(run, everything, rollouts)
     with torch.no_grad():
         if run.critic:
-            packs = run.policy.packs
-            hidden_MC = torch.cat([run.learner.hidden(pack_rows(rollouts, piece, packs)) for piece in pieces])
+            hidden_MC = torch.cat([run.learner.hidden(pack_rows(rollouts, piece, run.policy)) for piece in pieces])
             values_M = run.critic(hidden_MC).cpu()
             extras["hidden"] = hidden_MC
             extras["values"] = torch.zeros_like(rollouts.mask_NT).index_put(
@@ -501,13 +500,13 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
         if run.reference is not None:
             extras["reference_logprobs"] = torch.zeros_like(rollouts.mask_NT)
             for piece in pieces:
-                packed, mask_NT = pack_rows(rollouts, piece, run.policy.packs), rollouts.mask_NT[piece].to(run.learner.device)
+                packed, mask_NT = pack_rows(rollouts, piece, run.policy), rollouts.mask_NT[piece].to(run.learner.device)
                 reference_NT, _, _ = token_logprobs(run.reference, packed, mask_NT, run.config.temperature)
                 extras["reference_logprobs"][piece] = reference_NT.cpu()
     return extras
 
 
-def pack_rows(rollouts: Rollouts, rows: Tensor, packs: bool = True) -> Packed:
+def pack_rows(rollouts: Rollouts, rows: Tensor, policy: Policy) -> Packed:
     """Chosen rows as bundles: each prompt once, followed by its chosen answers. For a model that does not pack, a row each."""
     lengths = rollouts.mask_NT.sum(1).long().tolist()
     groups = rollouts.group_N.tolist()
@@ -517,14 +516,23 @@ def pack_rows(rollouts: Rollouts, rows: Tensor, packs: bool = True) -> Packed:
             bundles.append((rollouts.prompt_ids[row], []))
             last = groups[row]
         bundles[-1][1].append(rollouts.tokens_NT[row, : lengths[row]].tolist())
-    return pack([part for bundle in bundles for part in split_bundle(*bundle)]) if packs else one_row_each(bundles)
+    if policy.groups and any(map(is_long, bundles)):
+        return pack_groups(bundles)
+    return pack([part for bundle in bundles for part in split_bundle(bundle)]) if policy.packs else one_row_each(bundles)
 
 
-def split_bundle(prompt: list[int], answers: list[list[int]]) -> list[tuple[list[int], list[list[int]]]]:
+Bundle = tuple[list[int], list[list[int]]]  # a prompt and its answers
+
+
+def is_long(bundle: Bundle) -> bool:
+    return len(bundle[0]) + sum(map(len, bundle[1])) > LONG_BUNDLE
+
+
+def split_bundle(bundle: Bundle) -> list[Bundle]:
     """A long group as several bundles in the same order; a short one as it is."""
-    if len(prompt) + sum(map(len, answers)) <= LONG_BUNDLE:
-        return [(prompt, answers)]
-    parts, room = [], 0
+    if not is_long(bundle):
+        return [bundle]
+    (prompt, answers), parts, room = bundle, [], 0
     for answer in answers:
         if not parts or len(answer) > room:
             parts.append((prompt, []))

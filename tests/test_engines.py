@@ -4,15 +4,15 @@ import math
 
 import pytest
 import torch
+from families import tiny_of
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from polarity_lib.config import ConfigError
-from polarity_lib.engines import FastSampler, ModelSampler, make_sampler
+from polarity_lib.engines import FastSampler, ModelSampler, fast_sampler, make_sampler
 from polarity_lib.engines.torch_sampler import next_prefixes, pick_tokens, uniforms
 from polarity_lib.engines.vllm import VllmEngine, fingerprint
-from polarity_lib.policy import Policy, build_policy
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.verification import verify
 
@@ -197,11 +197,32 @@ def test_the_fast_sampler_reads_the_norms(policy):
     assert fast.texts == general.texts
 
 
-def test_other_shapes_take_the_general_sampler():
-    policy = build_policy("smoke", 0)
+@pytest.mark.parametrize(("family", "changes"), [
+    ("llama", {}), ("llama", {"attention_bias": True}), ("llama, head size of its own", {}), ("qwen2", {}),
+    ("qwen2", {"tie_word_embeddings": True}), ("qwen3", {}), ("qwen3", {"num_key_value_heads": 1, "attention_bias": True})])
+def test_grouped_heads_biases_and_norms_of_heads_take_the_fast_sampler(family, changes):
+    policy = tiny_of(family, **changes)
+    for name, p in policy.model.named_parameters():
+        if name.endswith("bias"):
+            p.data.normal_(std=0.5)
+    fast, general = (s(policy, max_new_tokens=12).sample(PROBLEMS, 4, "shapes") for s in SAMPLERS)
+    assert isinstance(make_sampler(policy), FastSampler) and torch.equal(fast.tokens_NT, general.tokens_NT)
+    assert torch.allclose(fast.logprobs_NT, general.logprobs_NT, atol=1e-3)
+
+
+@pytest.mark.parametrize(("family", "changes"), [
+    ("gpt2", {}), ("mistral, window of 6", {}), ("qwen2", {"hidden_act": "gelu"}),
+    ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}})])
+def test_other_shapes_take_the_general_sampler(family, changes):
+    assert isinstance(make_sampler(tiny_of(family, **changes)), ModelSampler)
+
+
+def test_half_precision_and_many_parameters_take_the_general_sampler(policy, monkeypatch):
     assert isinstance(make_sampler(policy), FastSampler)
-    policy.model.config.num_key_value_heads = 1
-    assert isinstance(make_sampler(Policy(policy.model, policy.tokenizer)), ModelSampler)
+    monkeypatch.setattr(fast_sampler, "MOST", 1e4)
+    assert isinstance(make_sampler(policy), ModelSampler)
+    monkeypatch.undo()
+    assert not FastSampler.supports(tiny_of("llama").model.to(torch.bfloat16))
 
 
 def test_special_tokens_in_the_middle_of_an_answer_are_seen_by_the_verdict(policy):

@@ -1,6 +1,7 @@
 """Any causal model means what it says: against the model's own logits, one text at a time."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from polarity_lib.engines import FastSampler, ModelSampler, make_sampler
+from polarity_lib.groups import NAME
 from polarity_lib.loading import admit, check_texts, load_policy, packing_gap, save_merged
 from polarity_lib.policy import Policy, build_policy, build_tokenizer, one_row_each, pack, token_distributions, token_logprobs
 from polarity_lib.problems import world_named
@@ -89,7 +91,7 @@ def test_gradients_are_those_of_the_own_logits(family):
 
 def test_a_window_is_why_some_do_not_pack():
     windowed = tiny_of("mistral, window of 6")
-    assert packing_gap(windowed, check_texts(windowed)) > 0.1  # nats that packing would have been wrong by
+    assert packing_gap(windowed, check_texts(windowed), pack) > 0.1  # nats that packing would have been wrong by
     wide = admit(tiny_of("mistral, window of 6", sliding_window=400), "wide")
     assert not wide.packs  # and texts shorter than the window would not have shown it
     assert admit(tiny_of("mistral, window of 6", sliding_window=None), "no window").packs
@@ -107,8 +109,8 @@ def test_the_loop_lays_rows_out_either_way(policy):
     rollouts = make_sampler(policy).sample(PROBLEMS, 3, "either way")
     rows = torch.ones(len(rollouts), dtype=torch.bool)
     rows[4] = False
-    packed, alone = (token_logprobs(policy.model, pack_rows(rollouts, rows, packs), rollouts.mask_NT[rows])[0]
-                     for packs in (True, False))
+    ways = (replace(policy, packs=packs) for packs in (True, False))
+    packed, alone = (token_logprobs(way.model, pack_rows(rollouts, rows, way), rollouts.mask_NT[rows])[0] for way in ways)
     assert torch.allclose(packed, alone, atol=1e-5)
 
 
@@ -159,7 +161,8 @@ def test_a_saved_model_comes_back_and_means_the_same(family, tmp_path):
     loaded = load_policy(str(tmp_path), attention="eager")
     assert loaded.model.config._attn_implementation == "eager" and loaded.packs == FAMILIES[family][2]
     # Gemma 2 caps the scores of its attention, which sdpa would leave out.
-    assert load_policy(str(tmp_path)).model.config._attn_implementation == ("eager" if family == "gemma2" else "sdpa")
+    assert load_policy(str(tmp_path)).model.config._attn_implementation == (
+        "eager" if family == "gemma2" else NAME if FAMILIES[family][2] else "sdpa")
     prompt, answer = made.encode("123>6:"), made.encode("1+2+3")
     assert torch.allclose(by_own_logits(made.model, prompt, answer), by_own_logits(loaded.model, prompt, answer), atol=1e-4)
 
@@ -213,7 +216,7 @@ def test_adapters_go_where_they_are_wanted(policy, tmp_path):
 
 
 def test_a_model_that_gives_other_numbers_is_refused(monkeypatch):
-    policy = tiny_of("llama")
+    policy = tiny_of("gemma")
     own = policy.model.forward
 
     def forward(*args, use_cache=None, **options):  # warmer as soon as it has a cache

@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from polarity_lib.config import ConfigError
 from polarity_lib.engines import FastSampler, ModelSampler, make_sampler
 from polarity_lib.loading import load_policy
+from polarity_lib.problems import world_named
 from polarity_lib.policy import ALPHABET, EOS, PAD, build_policy, build_tokenizer, pack, token_logprobs
 
 # Ragged on purpose: prompts and answers of many lengths, a group of one, an answer of one token.
@@ -160,6 +161,8 @@ def test_a_trained_adapter_is_what_is_scored_and_sampled(adapted):
     for i, (logs, _) in enumerate(expected):
         assert torch.allclose(ours[i, : len(logs)], logs, atol=1e-5)
     assert not torch.allclose(torch.cat([x for x, _ in frozen]), torch.cat([x for x, _ in expected]), atol=1e-2)
-    # The fast sampler reads plain weights and would leave the adapter out.
-    assert not FastSampler.supports(adapted.model)
-    assert isinstance(make_sampler(adapted), ModelSampler)
+    # The fast sampler adds the adapter's product to the weights beneath it.
+    fast, general = (s(adapted).sample(world_named("countdown3").draw("train", 4, 0), 3, "adapted")
+                     for s in (FastSampler, ModelSampler))
+    assert isinstance(make_sampler(adapted), FastSampler) and torch.equal(fast.tokens_NT, general.tokens_NT)
+    assert torch.allclose(fast.logprobs_NT, general.logprobs_NT, atol=1e-4)

@@ -238,13 +238,13 @@ def test_a_short_group_is_one_bundle_and_a_long_one_several_in_order(monkeypatch
     monkeypatch.setattr(training, "LONG_BUNDLE", 12)
     monkeypatch.setattr(training, "SHORT_BUNDLE", 8)
     prompt, short = [1, 2], [[3] * 5, [4] * 5]
-    assert split_bundle(prompt, short) == [(prompt, short)]  # 12 positions, not more than 12
+    assert split_bundle((prompt, short)) == [(prompt, short)]  # 12 positions, not more than 12
     # Parts have room for 6 tokens beside the prompt; the 7 do not fit anywhere and stand alone.
     answers = [[3] * 4, [4] * 2, [5] * 3, [6] * 7, [7] * 2, [8] * 4, [9]]
-    parts = split_bundle(prompt, answers)
+    parts = split_bundle((prompt, answers))
     assert [[len(a) for a in rows] for _, rows in parts] == [[4, 2], [3], [7], [2, 4], [1]]
     assert all(p == prompt for p, _ in parts) and [a for _, rows in parts for a in rows] == answers
-    assert split_bundle(prompt, [[5] * 20]) == [(prompt, [[5] * 20])]  # one long answer cannot be split
+    assert split_bundle((prompt, [[5] * 20])) == [(prompt, [[5] * 20])]  # one long answer cannot be split
 
 
 def test_a_group_in_several_bundles_has_the_same_logprobs_and_gradient(policy, monkeypatch):
@@ -253,7 +253,7 @@ def test_a_group_in_several_bundles_has_the_same_logprobs_and_gradient(policy, m
     rows = torch.arange(20) != 7  # a row in the middle of a group stays out
 
     def measured():
-        packed = pack_rows(rollouts, rows)
+        packed = pack_rows(rollouts, rows, policy)
         logprobs_NT, entropies_NT, _ = token_logprobs(policy.model, packed, rollouts.mask_NT[rows])
         gradient = torch.autograd.grad(logprobs_NT.square().sum(), list(policy.model.parameters()))
         return len(packed.ids_SL), logprobs_NT.detach(), entropies_NT, torch.cat([g.flatten() for g in gradient])
@@ -263,7 +263,7 @@ def test_a_group_in_several_bundles_has_the_same_logprobs_and_gradient(policy, m
     monkeypatch.setattr(training, "LONG_BUNDLE", 40)
     monkeypatch.setattr(training, "SHORT_BUNDLE", 30)
     split = measured()
-    assert sum(len(split_bundle(rollouts.prompt_ids[5 * g], [[1] * 20] * 5)) for g in range(4)) > 4
+    assert sum(len(split_bundle((rollouts.prompt_ids[5 * g], [[1] * 20] * 5))) for g in range(4)) > 4
     assert torch.allclose(split[1], whole[1], atol=1e-5) and torch.allclose(split[2], whole[2], atol=1e-5)
     assert (split[3] - whole[3]).norm() < 1e-5 * whole[3].norm()
 

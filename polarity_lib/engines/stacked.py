@@ -71,6 +71,14 @@ class StackedSampler(TorchSampler):
             Decode(prompts, group_size, limit, uniform_NT, self.temperature, self.top_p, self.policy.ends))
 
 
+def can_be_stacked(model) -> bool:
+    """Whether a model is one that this forward pass knows: of the shape of the policies made here, nothing around it."""
+    c = model.config
+    return (FastSampler.supports(model) and c.model_type == "llama" and not hasattr(model, "peft_config")
+            and not c.attention_bias and not c.tie_word_embeddings and c.num_attention_heads == c.num_key_value_heads
+            and getattr(c, "head_dim", None) in (None, c.hidden_size // c.num_attention_heads))
+
+
 class StackedModel:
     """R policies as one model."""
 
@@ -82,7 +90,7 @@ class StackedModel:
         """
         models = [policy.model for policy in policies]
         shapes = [{name: tuple(p.shape) for name, p in model.named_parameters()} for model in models]
-        if not all(FastSampler.supports(model) and not model.config.tie_word_embeddings for model in models):
+        if not all(map(can_be_stacked, models)):
             raise ConfigError("only Llama-shaped policies in float32, without adapters and tied embeddings, can be stacked.")
         if any(shape != shapes[0] for shape in shapes):
             raise ConfigError("policies of different shapes cannot be stacked.")

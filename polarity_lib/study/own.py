@@ -434,7 +434,7 @@ def rescored(batch: Batch, policy) -> Batch:
     shown = rollouts.but(tokens_NT=tokens_NT, mask_NT=mask_NT, prompt_ids=prompts,
                          max_new_tokens=max(rollouts.max_new_tokens, mask_NT.shape[1]))
     with torch.no_grad():
-        packed = pack_rows(shown, torch.ones(len(shown), dtype=torch.bool), policy.packs)
+        packed = pack_rows(shown, torch.ones(len(shown), dtype=torch.bool), policy)
         logprobs_NT, entropies_NT, _ = token_logprobs(policy.model, packed, mask_NT.to(policy.device))
     shown = shown.but(logprobs_NT=logprobs_NT.cpu().clamp(max=0.0), entropies_NT=entropies_NT.cpu().clamp(min=0.0))
     pieces = [[policy.tokenizer.decode([t]) for t in row] for row in ids]
@@ -451,7 +451,7 @@ def gradient_in(policy, batch: Batch) -> Callable:
     from polarity_lib.training import pack_rows
 
     rollouts = batch.rollouts
-    packed = pack_rows(rollouts, torch.ones(len(rollouts), dtype=torch.bool), policy.packs)
+    packed = pack_rows(rollouts, torch.ones(len(rollouts), dtype=torch.bool), policy)
     logprobs_NT = token_logprobs(policy.model, packed, rollouts.mask_NT.to(policy.device))[0]
     parameters = [p for p in policy.model.parameters() if p.requires_grad]
 

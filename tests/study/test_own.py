@@ -190,7 +190,7 @@ def test_gradients_of_a_model(policy):
     directions = []
     for name in ("grpo", "nsr"):
         weights_NT = token_weights(method_named(name), batch.rollouts)
-        logprobs_NT = token_logprobs(policy.model, pack_rows(batch.rollouts, torch.ones(6, dtype=torch.bool)),
+        logprobs_NT = token_logprobs(policy.model, pack_rows(batch.rollouts, torch.ones(6, dtype=torch.bool), policy),
                                      batch.rollouts.mask_NT)[0]
         grads = torch.autograd.grad((logprobs_NT * weights_NT).sum(), list(policy.model.parameters()))
         directions.append(torch.cat([g.flatten() for g in grads]))

@@ -17,7 +17,7 @@ def from_base(policy: Policy, config: RunConfig) -> dict[str, float]:
     """from_base/kl: mean log pi - log pi_base over tokens of sampled test answers; from_base/entropy_gap: entropies, the same."""
     rollouts = sample_test(policy, config, "from_base", PROBLEMS, SAMPLES)
     base = base_policy(config.start, policy.device.type)
-    packed = pack_rows(rollouts, torch.ones(len(rollouts), dtype=torch.bool), base.packs)
+    packed = pack_rows(rollouts, torch.ones(len(rollouts), dtype=torch.bool), base)
     base_NT, entropies_NT, _ = token_logprobs(base.model, packed, rollouts.mask_NT.to(base.device), 1.0)
     return {"from_base/kl": token_average(rollouts.logprobs_NT - base_NT.cpu(), rollouts.mask_NT),
             "from_base/entropy_gap": token_average(rollouts.entropies_NT - entropies_NT.cpu(), rollouts.mask_NT)}
