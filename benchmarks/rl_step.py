@@ -99,16 +99,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--quick", action="store_true", help="one row of two steps, to see that it runs")
     asked = parser.parse_args()
+    steps = 2 if asked.quick else asked.steps
     torch.set_num_threads(1)
     half = {p.prompt for p in problems(256)[::2]}
     cases = [("all weights", 0, set()), ("all weights, half of the groups dead", 0, half), (f"LoRA of rank {LORA}", LORA, set())]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         write_qwen2(Path(folder))
-        for what, lora, dead in cases:
-            ours, parts = our_step(Path(folder), asked.steps, asked.device, lora, dead)
-            peer = trl_step(Path(folder), asked.steps, asked.device, lora, dead)
+        for what, lora, dead in cases[:1] if asked.quick else cases:
+            ours, parts = our_step(Path(folder), steps, asked.device, lora, dead)
+            peer = trl_step(Path(folder), steps, asked.device, lora, dead)
             rows.append({"what": f"GRPO step, 1 M parameters, {PROMPTS} x {GROUP} x {ANSWER}: {what}", "unit": "s",
                          "ours": round(ours, 4), "peer": round(peer, 4), "peer_name": "TRL GRPOTrainer",
                          "ratio": round(peer / ours, 2), "dead_groups": "skipped by ours, computed by the peer", "parts": parts})

@@ -17,7 +17,6 @@ from common import fastest, keep
 
 from polarity_lib.config import StartConfig, scale_named
 from polarity_lib.experiments import in_world
-from polarity_lib.results import runs_root
 from polarity_lib.stacking import Backward, Forward, Stack, memory_of_run
 from polarity_lib.training import one_step, prepare
 
@@ -152,7 +151,7 @@ def main():
             "megabytes_per_run": found["memory"] and round(found["memory"] / 1e6, 1),
             "megabytes_reckoned": round(found["reckoned"] / 1e6, 1)})
         print(rows[-1], flush=True)
-    keep("stacked", rows, folder=runs_root() / "benchmarks", device=args.device, matrix_limit_gflops=round(limit / 1e9))
+    keep("stacked", rows, device=args.device, matrix_limit_gflops=round(limit / 1e9))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ def token_average(values_NT: Tensor, mask_NT: Tensor) -> float:
     return float((values_NT * mask_NT).sum() / count) if count else math.nan
 
 
+def shows_work(rollouts: Rollouts) -> Tensor:
+    """[N] answers with a line such as 3+5=8. A bare answer and a countdown expression show no work."""
+    return torch.tensor(["=" in text for text in rollouts.texts])
+
+
 def describe_rollouts(rollouts: Rollouts) -> dict[str, float]:
     """Verdict shares, groups, length, entropy and surprise of a batch."""
     right_N = rollouts.correct_N

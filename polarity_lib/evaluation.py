@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from polarity_lib.config import RunConfig
-from polarity_lib.diagnostics import token_average
+from polarity_lib.diagnostics import shows_work, token_average
 from polarity_lib.engines import make_sampler
 from polarity_lib.policy import Policy
 from polarity_lib.problems import Problem, any_world
@@ -73,7 +73,7 @@ def evaluate(policy: Policy, problems: list[Problem], samples: int, seed, temper
     metrics["entropy"] = token_average(rollouts.entropies_NT, rollouts.mask_NT)
     metrics["length"] = float(rollouts.mask_NT.sum(1).mean())
     metrics |= {f"verdicts/{label}": n / len(verdicts) for label, n in count_labels(verdicts).items()}
-    metrics["work_shown"] = float(rollouts.worked_N.numpy().mean())
+    metrics["work_shown"] = float(shows_work(rollouts).numpy().mean())
     metrics["distinct"] = distinct_right(rollouts.texts, verdicts, samples)
     counts = pd.DataFrame({
         "problem": [p.key for p in problems], "level": [p.level for p in problems],

@@ -37,11 +37,6 @@ class Rollouts:
     def correct_N(self) -> Tensor:
         return torch.tensor([v.is_correct for v in self.verdicts])
 
-    @property
-    def worked_N(self) -> Tensor:
-        """Answers that show their work: a line such as 3+5=8. A bare answer and a countdown expression do not."""
-        return torch.tensor(["=" in text for text in self.texts])
-
     def but(self, **changes) -> "Rollouts":
         return replace(self, **changes)
 

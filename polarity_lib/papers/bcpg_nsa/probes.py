@@ -3,6 +3,7 @@
 import torch
 
 from polarity_lib.config import RunConfig
+from polarity_lib.diagnostics import shows_work
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import sample_test
 from polarity_lib.offline import Answers, stored_answers
@@ -78,7 +79,7 @@ def blame(policy: Policy, config: RunConfig) -> dict[str, float]:
                                                  the first error
     """
     rollouts = sample_test(policy, config, "blame", problems=PROBLEMS, samples=16)
-    worked_N = rollouts.worked_N & ~rollouts.correct_N
+    worked_N = shows_work(rollouts) & ~rollouts.correct_N
     inside_NT = (rollouts.mask_NT > 0) & worked_N[:, None]
     good_NT = (judged_tokens(rollouts) >= 0.5)[inside_NT]
     spared_NT = nthr_spared(policy, rollouts)[inside_NT]
@@ -110,7 +111,7 @@ def value_hit(policy: Policy, config: RunConfig, continuations: int = 4) -> floa
     rollouts = collect(sampler, Fixed(problems), len(problems), min(8, config.final_samples), f"{config.seed}/probe/value_hit")
     fall_NT = rollouts.extras["values_before"] - rollouts.extras["step_values"]
     places_NT, hits = error_places(rollouts), []
-    for row in (rollouts.worked_N & ~rollouts.correct_N).nonzero()[:, 0].tolist():
+    for row in (shows_work(rollouts) & ~rollouts.correct_N).nonzero()[:, 0].tolist():
         hits.append(bool(places_NT[row, int(fall_NT[row].argmax())] == 1))
     return share(sum(hits), len(hits))
 

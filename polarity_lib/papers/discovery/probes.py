@@ -4,6 +4,7 @@ import math
 
 
 from polarity_lib.config import RunConfig
+from polarity_lib.diagnostics import shows_work
 from polarity_lib.evaluation import sample_test
 from polarity_lib.policy import Policy
 
@@ -16,7 +17,7 @@ def ways(policy: Policy, config: RunConfig) -> dict[str, float]:
     NaN where there is no such answer.
     """
     rollouts = sample_test(policy, config, "ways", times=TIMES)
-    worked_N = rollouts.worked_N
+    worked_N = shows_work(rollouts)
     length_N = rollouts.mask_NT.sum(1)
     found = {"before/worked": float(worked_N.float().mean())}
     for way, rows in (("worked", worked_N), ("direct", ~worked_N)):

@@ -6,6 +6,7 @@ so what an update does to a way is told by the weights of first tokens (`mechani
 
 from torch import Tensor
 
+from polarity_lib.diagnostics import shows_work
 from polarity_lib.rollouts import Rollouts
 
 CELLS = tuple((way, verdict) for way in ("worked", "direct") for verdict in ("right", "wrong"))
@@ -16,7 +17,7 @@ def ways(rollouts: Rollouts, weights_NT: Tensor) -> dict[str, float]:
 
     `ways/weight_<way>_<verdict>`: the sum of the first tokens' weights over those answers; above zero makes the way likelier.
     """
-    worked_N = rollouts.worked_N
+    worked_N = shows_work(rollouts)
     right_N = rollouts.correct_N
     found = {"ways/worked": float(worked_N.float().mean()), "ways/worked_right": float((worked_N & right_N).float().mean()),
              "ways/drawn": float(rollouts.drawn)}
