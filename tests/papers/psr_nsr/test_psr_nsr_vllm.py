@@ -9,7 +9,7 @@ pytest.importorskip("vllm")
 
 from stand_in import needs_texts, one_digit_answers, taught, toy_arms  # noqa: E402
 
-from polarity_lib.engines.torch_sampler import ModelSampler  # noqa: E402
+from polarity_lib.engines.torch_sampler import TorchSampler  # noqa: E402
 from polarity_lib.engines.vllm import EngineFailed, VllmEngine, VllmSampler  # noqa: E402
 from polarity_lib.results import RunFolder, without_timings  # noqa: E402
 from polarity_lib.training import train  # noqa: E402
@@ -33,7 +33,7 @@ def metrics_of(config, folder, name):
 @pytest.mark.parametrize("name", ["base", "grpo", "psr", "nsr"])
 def test_numbers_are_those_of_the_torch_sampler_within_the_gap(name, model, tmp_path, monkeypatch):
     """What vLLM drew in one run is given to the torch engine in another: every metric agrees, as far as samplers' sums do."""
-    seen, sample, own = {}, VllmSampler.sample, ModelSampler.sample
+    seen, sample, own = {}, VllmSampler.sample, TorchSampler.sample
 
     def keep(self, problems, rollouts_per_prompt, seed):
         found = sample(self, problems, rollouts_per_prompt, seed)
@@ -51,7 +51,7 @@ def test_numbers_are_those_of_the_torch_sampler_within_the_gap(name, model, tmp_
     monkeypatch.setattr(VllmSampler, "sample", keep)
     by_vllm = metrics_of(toy_arms(model, engine="vllm")[name], tmp_path, "vllm")
     drawn = sum(len(batch) for batch in seen.values())
-    monkeypatch.setattr(ModelSampler, "sample", give)
+    monkeypatch.setattr(TorchSampler, "sample", give)
     by_torch = metrics_of(toy_arms(model)[name], tmp_path, "torch")
     assert drawn > 0 and not any(batch for label, batch in seen.items() if label[0] != "check")
     told = by_vllm.index.get_level_values("metric")
