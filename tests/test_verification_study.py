@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from polarity_lib.advantages import grpo, signed_constant
-from polarity_lib.verification import study
+from polarity_lib.study import verifier_errors as study
 from polarity_lib.verification.mathematics import MathVerifier
 
 ROOT = Path(__file__).parents[1]

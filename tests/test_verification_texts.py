@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polarity_lib.papers.bcpg_nsa.steps_text import locate_steps, split_steps
 from polarity_lib.verification.answers import find_answer, visible_part
 from polarity_lib.verification.comparison import compare, numbers_close
 from polarity_lib.verification.exact import Formula, Number, Ordered, Several, read
 from polarity_lib.verification.second_opinion import (
     answer_kind, disagreement, disagreement_by_kind,
 )  # fmt: skip
-from polarity_lib.verification.steps_text import locate_steps, split_steps
 
 DATA = os.environ.get("POLARITY_TEST_DATA", "")
 needs_data = pytest.mark.skipif(

@@ -40,18 +40,18 @@ def test_a_task_that_takes_too_long_is_ended_and_the_next_one_served(pool):
 
 def test_an_idle_process_that_was_killed_is_replaced(pool):
     pool.run([EASY])
-    pool._state.workers[0].process.kill()
-    pool._state.workers[0].process.wait()
+    pool.workers[0].process.kill()
+    pool.workers[0].process.wait()
     assert pool.run([EASY]) == [{"result": True}]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the address-space limit holds on Linux")
 def test_memory_is_bounded_inside_the_process(pool):
     pool.run([EASY])
-    status = Path(f"/proc/{pool._state.workers[0].process.pid}/limits").read_text()
+    status = Path(f"/proc/{pool.workers[0].process.pid}/limits").read_text()
     line = next(line for line in status.splitlines() if line.startswith("Max address space"))
     assert str(768 * 2**20) in line
-    process = pool._state.workers[0].process
+    process = pool.workers[0].process
     reply = pool.run([GREEDY])[0]
     assert "limit" in reply or reply["result"] is False
     if process.poll() is None:
@@ -62,7 +62,7 @@ def test_memory_is_bounded_inside_the_process(pool):
 
 def test_closing_ends_the_processes_and_the_pool_still_works(pool):
     pool.run([EASY])
-    process = pool._state.workers[0].process
+    process = pool.workers[0].process
     pool.close()
     assert process.poll() is not None
     assert pool.run([EASY]) == [{"result": True}]
@@ -104,7 +104,7 @@ def test_it_works_in_a_script_without_a_main_guard_and_leaves_nothing_behind(tmp
         "from polarity_lib.verification import verify_math\n"
         "from polarity_lib.verification.mathematics import shared_verifier\n"
         "print(verify_math(['(x+1)^2'], ['\\\\boxed{x^2+2x+1}'])[0].label)\n"
-        "print(shared_verifier().pool._state.workers[0].process.pid)\n"
+        "print(shared_verifier().pool.workers[0].process.pid)\n"
     )
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=120)
@@ -134,7 +134,7 @@ def test_a_process_that_cannot_start_is_one_clear_sentence(monkeypatch):
 def test_leaving_the_context_ends_the_processes():
     with MathVerifier(workers=1) as verifier:
         verifier.verify(["(x+1)^2"], ["\\boxed{x^2+2x+1}"])
-        process = verifier.pool._state.workers[0].process
+        process = verifier.pool.workers[0].process
     assert process.poll() is not None
 
 
@@ -197,7 +197,7 @@ def _signal_when_busy(pool, number, times):
         seen = set()
         limit = time.monotonic() + 60
         while len(seen) < times and time.monotonic() < limit:
-            for worker in list(pool._state.workers):
+            for worker in list(pool.workers):
                 if worker.task is not None and worker.process.pid not in seen:
                     seen.add(worker.process.pid)
                     worker.process.send_signal(number)
@@ -225,7 +225,7 @@ def test_the_task_of_a_killed_worker_is_tried_once_more_then_lost_with_the_cause
 def test_a_stopped_worker_is_noticed_within_twice_the_limit():
     fresh = WorkerPool(workers=1, timeout_s=2.0, memory_mb=768)
     fresh.run([EASY])
-    pid = fresh._state.workers[0].process.pid
+    pid = fresh.workers[0].process.pid
     thread = _signal_when_busy(fresh, signal.SIGSTOP, times=1)
     clock, gone = time.monotonic(), []
     watcher = threading.Thread(target=lambda: gone.append(_when_gone(pid, clock)))
@@ -277,7 +277,7 @@ def test_an_interpreter_that_exits_in_the_middle_leaves_no_process(tmp_path):
         "from polarity_lib.verification.workers import WorkerPool\n"
         "pool = WorkerPool(workers=1, timeout_s=30.0, memory_mb=768)\n"
         "pool.run([{'judge': 'first', 'gold': 'x+1', 'answer': '1+x'}])\n"
-        "print(pool._state.workers[0].process.pid, flush=True)\n"
+        "print(pool.workers[0].process.pid, flush=True)\n"
         "task = {'judge': 'first', 'gold': '5', 'answer': '((9!)!)!'}\n"
         "threading.Thread(target=pool.run, args=([task],), daemon=True).start()\n"
         "time.sleep(0.5)\n"
@@ -295,7 +295,7 @@ print(verify_math(["(x+1)^2", "5"], ["\\\\boxed{x^2+2x+1}", "\\\\boxed{((9!)!)!}
 """, """
 import asyncio
 print(await asyncio.to_thread(lambda: verify_math(["(x+2)^2"], ["\\\\boxed{x^2+4x+4}"], timeout_s=1.0)[0].label))
-print(shared_verifier(1.0).pool._state.workers[0].process.pid)
+print(shared_verifier(1.0).pool.workers[0].process.pid)
 """
 
 

@@ -131,7 +131,7 @@ def test_the_same_texts_get_the_same_verdicts_from_a_new_process():
 def test_easy_answers_start_no_process():
     with MathVerifier() as fresh:
         assert label(fresh, "5", boxed("5.0")) == "correct"
-        assert fresh.pool._state.workers == []
+        assert fresh.pool.workers == []
 
 
 def test_numbers_and_none_are_taken_as_text(verifier):

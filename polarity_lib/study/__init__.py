@@ -6,5 +6,6 @@
     publishing  finished runs -> data/results and figures
     pages       tables -> the README's findings, docs/claims.md, docs/speed.md
     site        executed notebooks -> HTML
-    notebook    what only a notebook needs; ideas: the figures of notebooks that belong to no paper
+    notebook    what only a notebook needs; ideas: the figures of notebooks that belong to no paper;
+                verifier_errors: the tables of notebook 03
 """

@@ -10,8 +10,6 @@
       exact.py          reading an answer exactly; comparison.py: what equals what
       symbolic.py       formulas, by Math-Verify and sympy; workers.py: the guarded processes they run in
     second_opinion.py Math-Verify alone as a witness, and where the two differ
-    steps_text.py     cutting a reasoning text into steps, exactly
-    study.py          the tables behind notebook 03
 
 Importing this package needs none of the mathematics libraries: `verify_math`
 and its relatives are imported when they are first asked for.

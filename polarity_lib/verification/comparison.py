@@ -29,6 +29,7 @@ Bases
 
 import re
 from fractions import Fraction
+from itertools import accumulate
 
 from .exact import MAX_DEPTH, Chain, Choice, Formula, Named, Node, Number, Ordered, Several, Words
 from .exact import as_list, labelled_choice, read, words_key
@@ -36,6 +37,8 @@ from .exact import as_list, labelled_choice, read, words_key
 RELATIVE_TOLERANCE = Fraction(1, 10_000)
 FLOAT_NOISE = Fraction(1, 10**9)
 SMALLEST_STEP = Fraction(1, 10**6)  # noise around a large whole number must not reach anything else
+_BLANKS = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")  # a blank between two digits is no mere blank
+_MAY_BE_A_LIST = re.compile(r"\\(?:pm|mp|cup|in|le|ge|ne)|[{<>]")
 
 
 def numbers_close(a: Fraction, b: Fraction, digits_a: int | None, digits_b: int | None) -> bool:
@@ -83,14 +86,8 @@ def numbers_equal(gold: Number, answer: Number) -> bool:
 
 def same_text(gold: Formula, answer: Formula) -> bool | None:
     """The fast path's judge of formulas: True for the same text without blanks, else undecided."""
-    return True if _squeeze(gold.text) == _squeeze(answer.text) else None
-
-
-_BLANKS = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
-
-
-def _squeeze(text):
-    return _BLANKS.sub("", text)  # a blank between two digits is no mere blank
+    one, other = (_BLANKS.sub("", node.text) for node in (gold, answer))
+    return True if one == other else None
 
 
 def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
@@ -123,7 +120,7 @@ def equal(gold: Node, answer: Node, formula_equal=same_text) -> bool | None:
         return _without_order(gold.items, answer.items, formula_equal)
     if Formula not in kinds:
         return False  # of two kinds
-    if Several in kinds and not _may_be_a_list(gold if isinstance(gold, Formula) else answer):
+    if Several in kinds and not _MAY_BE_A_LIST.search((gold if isinstance(gold, Formula) else answer).text):
         return False
     units = [getattr(node, "unit", "") for node in (gold, answer)]
     return False if all(units) and units[0] != units[1] else _ask(gold, answer, formula_equal)
@@ -176,10 +173,6 @@ def _point(several):
     return Ordered("()", tuple(item.value for item in items), several.text)
 
 
-def _may_be_a_list(formula):
-    return bool(re.search(r"\\(?:pm|mp|cup|in|le|ge|ne)|[{<>]", formula.text))
-
-
 def _ask(gold, answer, formula_equal):
     """Algebra's word, on formulas without units: 90 degrees must not become pi/2."""
     plain = [node if isinstance(node, Formula) else Formula(getattr(node, "bare", "") or node.text) for node in (gold, answer)]
@@ -225,8 +218,4 @@ def compare(gold: str, answer: str, formula_equal=same_text) -> bool | None:
 
 def too_deep(text: str) -> bool:
     """Brackets nested deeper than any answer needs."""
-    depth = deepest = 0
-    for ch in text:
-        depth += (ch in "([{") - (ch in ")]}")
-        deepest = max(deepest, depth)
-    return deepest > MAX_DEPTH
+    return max(accumulate((ch in "([{") - (ch in ")]}") for ch in text), default=0) > MAX_DEPTH

@@ -127,9 +127,7 @@ def _decimal(text):
     text = re.sub(r"[,\s]", "", text)
     if len(text) > MAX_DIGITS:
         return None
-    if "." not in text:
-        return Fraction(int(text)), None
-    return Fraction("0" + text if text[0] == "." else text.rstrip(".")), max(len(re.sub(r"[-+.]", "", text).lstrip("0")), 1)
+    return Fraction(text), max(len(re.sub(r"[-+.]", "", text).lstrip("0")), 1) if "." in text else None
 
 
 def _value(m):

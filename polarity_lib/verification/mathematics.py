@@ -33,9 +33,7 @@ class MathVerifier:
         verdicts = verifier.verify(golds, responses)
 
     Args:
-        timeout_s: wall-clock seconds for one comparison that needs algebra.
-        memory_mb: address space of one process, in MB; 512 is the least that sympy needs.
-        workers: processes at most; None for one per core, at most eight. None starts before it is needed.
+        timeout_s, memory_mb, workers: as for `verify_math`. No process starts before it is needed.
 
     Raises:
         ValueError: a limit is not positive, or `memory_mb` is below 512.
@@ -111,7 +109,7 @@ def verify_math(
             answer sentence that goes on); without one its label is `truncated`, not `no_answer`.
         timeout_s: seconds for one comparison that needs algebra, on the clock; beyond it: `timed_out`. On a busy
             machine a comparison gets the processor time it is owed, within ten times the limit.
-        memory_mb: address space of one checking process, in MB; beyond it: `timed_out`, with the reason.
+        memory_mb: address space of one checking process, in MB, at least 512; beyond it: `timed_out`, with the reason.
         workers: checking processes at most; None for one per core, at most eight.
 
     Returns:

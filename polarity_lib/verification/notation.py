@@ -9,7 +9,6 @@ import unicodedata
 from functools import lru_cache
 
 _RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "₀₁₂₃₄₅₆₇₈₉₊₋"
-_ON_THE_LINE = str.maketrans(_RAISED + _LOWERED, "0123456789+-" * 2)
 # What NFKC does not bring into ASCII by itself.
 _SYMBOLS = dict(zip(*[iter(r"""
     × \times   · \cdot   ⋅ \cdot    ÷ /      ∕ /     ∞ \infty        ° ^\circ          ∪ \cup    ∩ \cap     ∈ \in
@@ -108,7 +107,7 @@ def _from_unicode(match):
         return "\\frac{%s}{%s}" % tuple(_VULGAR[text])
     if text in _SYMBOLS:
         return _SYMBOLS[text] + (" " if _SYMBOLS[text][-1].isalpha() else "")
-    return ("^{" if text[0] in _RAISED else "_{") + text.translate(_ON_THE_LINE) + "}"
+    return ("^{" if text[0] in _RAISED else "_{") + text + "}"  # NFKC puts the digits on the line
 
 
 @lru_cache(maxsize=8192)

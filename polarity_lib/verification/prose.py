@@ -117,31 +117,28 @@ def _value_of_clause(clause):
     return (_only_value(value) or value) if len(_PROSE.findall(value)) > 3 else value
 
 
-def _statements(text, start=0):
+def _statements(text, complete, start=0):
+    """Statements that give a value; in a cut response only those behind which the text goes on."""
     for match in list(_STATEMENT.finditer(text, start))[-_STATEMENTS:]:
         clause, end = _clause(text, match.end())
         value = _value_of_clause(clause)
-        if value and len(value) <= 300:
+        if value and len(value) <= 300 and (complete or end < len(text)):
             yield match["strong"], value, end
 
 
 def stated_value(text: str, complete: bool) -> str | None:
     """The last "the answer is ..." with a value; in a cut response only if the text goes on after it."""
-    found = None
-    for _strong, value, end in _statements(text):
+    for _strong, value, end in reversed(list(_statements(text, complete))):
         is_value = (looks_like_a_value(value) or len(value.split()) <= 4) and not text[:end].rstrip().endswith("?")
-        if is_value and (complete or end < len(text)) and "\\boxed" not in value and not value.lower().startswith("the same"):
-            found = with_second_value(text, end, value)
-    return found
+        if is_value and "\\boxed" not in value and not value.lower().startswith("the same"):
+            return with_second_value(text, end, value)
+    return None
 
 
 def corrected_value(text: str, start: int, complete: bool) -> str | None:
     """The last "the correct answer is ..." behind `start` with a value."""
-    found = None
-    for strong, value, end in _statements(text, start):
-        if strong and (complete or end < len(text)) and looks_like_a_value(value):
-            found = value
-    return found
+    values = [value for strong, value, _end in _statements(text, complete, start) if strong and looks_like_a_value(value)]
+    return values[-1] if values else None
 
 
 # ------------------------------------------------------------------ conclusions and short lines

@@ -14,9 +14,7 @@ from .mathematics import MathVerifier, shared_verifier
 from .verdicts import Verdict
 
 
-def math_verify_alone(
-    golds: Sequence, responses: Sequence[str], *, verifier: MathVerifier | None = None
-) -> list[Verdict]:
+def math_verify_alone(golds: Sequence, responses: Sequence[str], *, verifier: MathVerifier | None = None) -> list[Verdict]:
     """Math-Verify as it comes, on the whole response: the witness that the first checker is measured against.
 
     Its only help is our guard of time and memory. It reads plain expressions with sympy's `parse_expr`: use it on

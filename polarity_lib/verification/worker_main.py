@@ -1,16 +1,16 @@
 """What runs inside a guarded process: read a task, judge it, write the result.
 
 Started as a program of its own by `workers.py`, never imported by the rest. It
-talks JSON, one line per task and per result; nothing is unpickled on
+talks JSON, one message per task and per result; nothing is unpickled on
 either side. The memory limit is set before any mathematics is imported. A
 kernel timer ends the process if its parent died and can no longer do so.
 """
 
 import json
-import os
 import signal
 import sys
 import types
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 
@@ -56,19 +56,22 @@ def _judges():
 
 
 def main():
-    """Answer questions from standard input, one JSON line each, until it closes."""
-    timeout_s, memory_mb = float(sys.argv[1]), int(sys.argv[2])
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # a stray print must not look like a result
+    """Answer questions, one at a time, until the parent closes the connection."""
+    connection, timeout_s, memory_mb = Connection(int(sys.argv[1])), float(sys.argv[2]), int(sys.argv[3])
     _limit_memory(memory_mb)
     _import_without_the_package()
     sys.setrecursionlimit(3_000)
     judges = _judges()
-    replies.write('{"ready": true}\n')
-    replies.flush()
+    reply = {"ready": True}
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    for line in sys.stdin:
-        task = json.loads(line)
+    while True:
+        connection.send_bytes(json.dumps(reply).encode())
+        if reply.get("leave"):
+            return  # what it holds may be damaged: the parent starts another
+        try:
+            task = json.loads(connection.recv_bytes())
+        except (EOFError, OSError):
+            return
         signal.setitimer(signal.ITIMER_REAL, 12 * timeout_s + 5)
         try:
             reply = judges[task["judge"]](task["gold"], task["answer"])
@@ -79,10 +82,6 @@ def main():
         except Exception as error:  # a text must never end the run: it is judged as not understood
             reply = {"result": False, "error": type(error).__name__}
         signal.setitimer(signal.ITIMER_REAL, 0)
-        replies.write(json.dumps(reply) + "\n")
-        replies.flush()
-        if reply.get("leave"):
-            return  # what it holds may be damaged: the parent starts another
 
 
 if __name__ == "__main__":

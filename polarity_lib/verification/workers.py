@@ -24,7 +24,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from multiprocessing.connection import wait
+from multiprocessing import Pipe
 from pathlib import Path
 
 STARTUP_S = 300.0  # a loaded machine may need long to import sympy
@@ -49,38 +49,36 @@ class _Worker:
         environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", PYTHONHASHSEED="0")
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         program = Path(__file__).with_name("worker_main.py")
-        self.process = subprocess.Popen(
-            [sys.executable, str(program), str(timeout_s), str(memory_mb)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        self.timeout_s, self.task, self.buffer = timeout_s, None, b""
+        self.connection, theirs = Pipe()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, str(program), str(theirs.fileno()), str(timeout_s), str(memory_mb)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self.timeout_s, self.task = timeout_s, None
+        weakref.finalize(self, _end, self.process, os.getpid())  # also when the interpreter exits
 
-    def read(self, deadline):
-        """The next line that the process writes; b"" where it has ended, None where the time is up."""
-        while not self.buffer.endswith(b"\n"):
-            if not wait([self.process.stdout], max(0.0, deadline - time.monotonic())):
+    def reply(self, deadline):
+        """What the process says next; {} where it has ended, None where the time is up."""
+        try:
+            if not self.connection.poll(max(0.0, deadline - time.monotonic())):
                 return None
-            chunk = os.read(self.process.stdout.fileno(), 65_536)
-            if not chunk:
-                return b""
-            self.buffer += chunk
-        line, self.buffer = self.buffer, b""
-        return line
+            return json.loads(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            return {}
 
     def judge(self, task):
         """The reply to a task; {} where the process was lost. Beyond its limit the process must be left."""
         start, used_before = time.monotonic(), _stat(self.process.pid)[1]
         deadline, latest = start + self.timeout_s, start + PATIENCE * self.timeout_s
-        try:
-            self.process.stdin.write(json.dumps(task).encode() + b"\n")
-            self.process.stdin.flush()
-        except OSError:
-            return {}
-        while (line := self.read(deadline)) is None:
+        with contextlib.suppress(OSError):  # it has ended, as its reply will say
+            self.connection.send_bytes(json.dumps(task).encode())
+        while (reply := self.reply(deadline)) is None:
             state, used = _stat(self.process.pid)
             told = used is not None and used_before is not None and time.monotonic() < latest
             owed = self.timeout_s - (used - used_before) if told else 0.0
@@ -89,7 +87,7 @@ class _Worker:
             if state in ("T", "t"):  # stopped by a signal: it will never get what it is owed
                 self.process.kill()
             deadline = min(time.monotonic() + max(owed, 0.05), latest)
-        return json.loads(line) if line else {}
+        return reply
 
     def how_it_ended(self):
         """An exit status in words."""
@@ -102,24 +100,15 @@ class _Worker:
         return f"was ended by {names.get(-code, f'signal {-code}')}"
 
     def stop(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        with contextlib.suppress(OSError):  # what was left to be written has no reader any more
-            self.process.stdin.close()
+        _end(self.process, os.getpid())
+        self.connection.close()
 
 
-class _State:
-    """What must be cleaned up even when the pool itself is gone."""
-
-    def __init__(self):
-        self.workers, self.owner = [], os.getpid()
-
-    def stop_all(self):
-        while self.workers:
-            worker = self.workers.pop()
-            if self.owner == os.getpid():
-                worker.stop()
+def _end(process, owner):
+    """End a process, unless it is the child of a process that this one was forked from."""
+    if owner == os.getpid():
+        process.kill()
+        process.wait()
 
 
 _pools = weakref.WeakSet()
@@ -149,19 +138,16 @@ class WorkerPool:
     def __init__(self, workers: int, timeout_s: float, memory_mb: int):
         self.size, self.timeout_s, self.memory_mb = workers, timeout_s, memory_mb
         self._lock = threading.Lock()
-        self._state = _State()
-        weakref.finalize(self, self._state.stop_all)
+        self.workers = []
         _pools.add(self)
 
     def after_fork(self):
         """In a forked child: another thread may have held the lock, and the processes are the parent's."""
         self._lock = threading.Lock()
-        for worker in self._state.workers:  # our copies of its pipes would keep them open
-            worker.process.stdout.close()
-            worker.process.stdin.raw.close()  # without flushing what the parent had begun to write
+        for worker in self.workers:
+            worker.connection.close()  # our copy would keep it open
             worker.process.returncode = 0  # not our child: never waited for
-        self._state.workers.clear()
-        self._state.owner = os.getpid()
+        self.workers.clear()
 
     def run(self, tasks: list[dict]) -> list[dict]:
         """Judge every task; results in the order of the tasks.
@@ -176,7 +162,7 @@ class WorkerPool:
         with self._lock:
             shares = [
                 threading.Thread(target=self._serve, args=(worker, waiting, results, errors), daemon=True)
-                for worker in (self._state.workers + [None] * self.size)[: min(self.size, (len(tasks) + 3) // 4)]
+                for worker in (self.workers + [None] * self.size)[: min(self.size, (len(tasks) + 3) // 4)]
             ]
             try:
                 for share in shares:
@@ -187,14 +173,18 @@ class WorkerPool:
                     raise errors[0]
             except BaseException:
                 deque(waiting, maxlen=0)  # nothing is left to draw
-                self._state.stop_all()
+                self._stop_all()
                 raise
         return results
 
     def close(self):
         """End all processes. The pool can be used again; it then starts new ones."""
         with self._lock:
-            self._state.stop_all()
+            self._stop_all()
+
+    def _stop_all(self):
+        while self.workers:
+            self.workers.pop().stop()
 
     def _serve(self, worker, waiting, results, errors):
         """Judge waiting tasks, one after the other, with one process; a lost task is tried again on a fresh one."""
@@ -221,11 +211,11 @@ class WorkerPool:
             self._drop(worker)
         for _start in range(STARTS):
             worker = self._start()
-            self._state.workers.append(worker)
-            line = worker.read(time.monotonic() + STARTUP_S)
-            if line:
+            self.workers.append(worker)
+            ready = worker.reply(time.monotonic() + STARTUP_S)
+            if ready:
                 return worker
-            how = "is too slow" if line is None else worker.how_it_ended()
+            how = "is too slow" if ready is None else worker.how_it_ended()
             self._drop(worker)
         raise RuntimeError(
             "the guarded processes that check mathematics do not start: "
@@ -237,4 +227,4 @@ class WorkerPool:
 
     def _drop(self, worker):
         worker.stop()
-        self._state.workers.remove(worker)
+        self.workers.remove(worker)

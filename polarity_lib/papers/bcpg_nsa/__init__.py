@@ -1,6 +1,6 @@
 """BCPG-NSA: offline learning from the good steps of wrong answers (arXiv 2505.14403).
 
-    segmentation.py  an answer cut into steps, without losing a character
+    segmentation.py  an answer cut into steps, without losing a character; steps_text.py: the rules for real texts
     judges.py        is a step right? one small interface; oracle, simulated judges, arithmetic, models; consensus
     mining.py        judges' labels to token weights, the controls of these weights, what a set of wrong answers holds
     losses.py        the offline objectives, pure

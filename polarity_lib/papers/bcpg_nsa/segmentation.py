@@ -1,7 +1,7 @@
 """An answer cut into steps: pieces that a judge can call right or wrong, and that join to the answer exactly.
 
     line_steps      the answers of our chain worlds: an operation, a re-check, the final answer
-    text_steps      real reasoning texts, by rules (`polarity_lib.verification.steps_text`)
+    text_steps      real reasoning texts, by rules (`steps_text.py`)
     semantic_steps  real texts by a trained sentence splitter, where one is installed
 
 The paper prefers a semantic splitter (Segment Any Text) to rules; its model size and threshold are unverified in our
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 
 from polarity_lib.config import ConfigError
-from polarity_lib.verification.steps_text import split_steps
+from polarity_lib.papers.bcpg_nsa.steps_text import split_steps
 
 FINAL = "final"  # the label of the piece that states the answer
 

@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from .mathematics import MathVerifier
-from .second_opinion import disagreement
+from polarity_lib.verification import disagreement
+from polarity_lib.verification.mathematics import MathVerifier
 
 CHECKERS = ("ours", "Math-Verify alone")
 
