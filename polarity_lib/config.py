@@ -12,6 +12,7 @@ stream s. Arms with the same seed are therefore paired.
 """
 
 import dataclasses
+import functools
 import difflib
 import hashlib
 import json
@@ -235,7 +236,7 @@ class RunConfig:
     def identity(self) -> dict:
         return _set_fields(self)
 
-    @property
+    @functools.cached_property
     def hash(self) -> str:
         return content_hash(self.identity)
 

@@ -13,12 +13,10 @@ A model is told by an attention function of that kind (transformers' AttentionIn
 from dataclasses import dataclass
 
 import torch
+import transformers
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 NAME = "sdpa_groups"  # as an attention implementation of transformers
 
@@ -77,8 +75,10 @@ def attend(module, query, key, value, attention_mask, groups: Groups | None = No
         [1, L, heads, D], and None in place of the weights.
     """
     if groups is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
-    flat = {name: x[0].transpose(0, 1).flatten(1) for name, x in (("q", query), ("k", key), ("v", value))}
+        plain = transformers.integrations.sdpa_attention.sdpa_attention_forward
+        return plain(module, query, key, value, attention_mask, scaling=scaling, **options)
+    by_name = {"q": query, "k": key, "v": value}
+    flat = {name: x[0].transpose(0, 1).flatten(1) for name, x in by_name.items()}
     heads, D = query.shape[1], query.shape[3]
 
     def rows(name: str, places: Tensor) -> Tensor:
@@ -93,5 +93,7 @@ def attend(module, query, key, value, attention_mask, groups: Groups | None = No
     return seen.index_select(0, groups.back_L).view(1, -1, heads, D), None
 
 
-AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+def register() -> None:
+    """Make the attention known to transformers under its name."""
+    transformers.AttentionInterface.register(NAME, attend)
+    transformers.AttentionMaskInterface.register(NAME, transformers.masking_utils.sdpa_mask)

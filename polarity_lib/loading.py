@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+import transformers
 
 from polarity_lib import groups
 from polarity_lib.config import ConfigError, derive_seed
@@ -42,9 +42,9 @@ def load_policy(name_or_folder: str, device: str = "cpu", dtype=torch.float32, l
     """
     named = {} if attention is None else {"attn_implementation": attention}
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
             name_or_folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **named)
-        tokenizer = AutoTokenizer.from_pretrained(name_or_folder, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name_or_folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ConfigError(f"{name_or_folder}: no causal language model can be read there: {first_line(error)}") from error
     absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
@@ -197,6 +197,7 @@ def knows_groups(policy: Policy, bundles, allowed: float) -> bool:
     own = model.config._attn_implementation
     if own != "sdpa":
         return False
+    groups.register()
     model.set_attn_implementation(groups.NAME)
     if packing_gap(policy, bundles, pack_groups) <= allowed:
         return True

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+import transformers
 
 from polarity_lib.config import GIGABYTE, ConfigError, ModelConfig, StartConfig, derive_seed
 from polarity_lib.loading import load_policy, with_adapter
@@ -125,9 +125,9 @@ def memory_needed(how: ModelConfig, prompt_tokens: int = 512) -> Memory:
         ConfigError: no configuration there.
     """
     try:
-        config = AutoConfig.from_pretrained(how.name, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(how.name, trust_remote_code=False)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ConfigError(f"{how.name}: no causal language model can be read there: {first_line(error)}") from error
     text, size = config.get_text_config(), getattr(torch, how.dtype).itemsize

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers  # its parts when they are used: a model's classes take seconds to import, and finished runs need none
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from polarity_lib.config import ModelConfig, choose
 from polarity_lib.groups import Groups, group
@@ -53,7 +52,7 @@ class Policy:
     """
 
     model: torch.nn.Module
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: "transformers.PreTrainedTokenizerFast"
     packs: bool = True
     groups: bool = False
     served: ModelConfig = ModelConfig()
@@ -135,13 +134,13 @@ class Policy:
         self.tokenizer.save_pretrained(folder)
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer() -> "transformers.PreTrainedTokenizerFast":
     """One token per character; the round trip through AutoTokenizer is tested."""
     vocabulary = {symbol: i for i, symbol in enumerate([PAD, EOS, *ALPHABET])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
     core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     core.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token=PAD, eos_token=EOS, clean_up_tokenization_spaces=False
     )
 
@@ -154,7 +153,7 @@ def build_policy(size: str, seed: int) -> Policy:
     """
     hidden, layers, heads, inner = SIZES[choose("policy size", size, SIZES)]
     tokenizer = build_tokenizer()
-    config = LlamaConfig(
+    config = transformers.LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=hidden, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=heads, intermediate_size=inner,
         max_position_embeddings=MAX_POSITIONS, tie_word_embeddings=False,
@@ -163,7 +162,7 @@ def build_policy(size: str, seed: int) -> Policy:
     # Model initialisation reads the global generator; fork it so that nobody else's draws move.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model = transformers.LlamaForCausalLM(config)
     return Policy(model.eval(), tokenizer)
 
 
@@ -301,7 +300,7 @@ def logits_of(model, hidden_MC: Tensor) -> Tensor:
     Its `forward` runs with a body that returns the hidden states given.
     """
     body, model = body_of(model), plain_model(model)
-    hidden = BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_MC[None])
+    hidden = transformers.modeling_outputs.BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_MC[None])
     before = body.__dict__.get("forward")  # set by whoever spreads a model over devices
     body.forward = lambda *args, **options: hidden
     try:
