@@ -19,14 +19,12 @@ import argparse
 import json
 import logging
 import os
-import platform
 import random
 import resource
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-from polarity_lib.outside import strict_json
+from common import keep
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -110,39 +108,39 @@ def peer(golds, responses):
 
 
 def measure(name, golds, responses, labels=None):
+    """One row: both sides on the same texts."""
     verdicts, wall, parent_s, child_s = ours(golds, responses)
     correct, peer_wall = peer(golds, responses)
     row = {
-        "rows": len(golds),
-        "needs_algebra": sum(needs_algebra(golds, responses)) / len(golds),
-        "ours": {
-            "verdicts_per_s": len(golds) / wall,
-            "wall_s": wall,
-            "parent_cpu_s": parent_s,
-            "checking_process_cpu_s_with_start": child_s,
-        },
-        "peer": {"verdicts_per_s": len(golds) / peer_wall, "wall_s": peer_wall},
-        "ratio": peer_wall / wall,
+        "what": f"verdicts, {name}", "unit": "a second", "ours": round(len(golds) / wall, 1),
+        "peer": round(len(golds) / peer_wall, 2), "peer_name": "Math-Verify", "ratio": round(peer_wall / wall, 2),
+        "rows": len(golds), "needs_algebra": sum(needs_algebra(golds, responses)) / len(golds),
         "same_verdict": sum((label == "correct") == other for label, other in zip(verdicts, correct)) / len(golds),
+        "seconds": {"wall": wall, "parent_cpu": parent_s, "checking_process_cpu_with_start": child_s, "peer_wall": peer_wall},
     }
-    if labels:
-        known = [(label, ours_, peer_) for label, ours_, peer_ in zip(labels, verdicts, correct) if label is not None]
+    known = [(label, ours_, peer_) for label, ours_, peer_ in zip(labels or (), verdicts, correct) if label is not None]
+    if known:
         row["labelled"] = len(known)
-        row["ours"]["agreement"] = sum((o == "correct") == label for label, o, _p in known) / len(known)
-        row["peer"]["agreement"] = sum(p == label for label, _o, p in known) / len(known)
-    print(
-        f"{name}: ours {row['ours']['verdicts_per_s']:.0f}/s, "
-        f"Math-Verify {row['peer']['verdicts_per_s']:.1f}/s, ratio {row['ratio']:.1f}"
-    )
+        row["agreement"] = {"ours": sum((o == "correct") == label for label, o, _p in known) / len(known),
+                            "peer": sum(p == label for label, _o, p in known) / len(known)}
+    print(f"{row['what']}: ours {row['ours']:g}, Math-Verify {row['peer']:g} a second, ratio {row['ratio']:g}", flush=True)
     return row
 
 
-def processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+def recorded(limit):
+    """The recorded responses in two parts by whether they need algebra, and the share that does."""
+    data = os.environ.get("POLARITY_TEST_DATA")
+    if not data or not (Path(data) / "responses.jsonl").is_file():
+        print("recorded: skipped, POLARITY_TEST_DATA names no folder with responses.jsonl")
+        return [], None
+    lines = (Path(data) / "responses.jsonl").read_text(encoding="utf-8").strip("\n").split("\n")[:limit]
+    rows = [json.loads(line) for line in lines]
+    hard = needs_algebra([row["gold"] for row in rows], [row["response"] for row in rows])
+    parts = {name: [row for row, is_hard in zip(rows, hard) if is_hard == wanted]
+             for name, wanted in (("recorded, plain", False), ("recorded, hard", True))}
+    measured = [measure(name, *([row[key] for row in part] for key in ("gold", "response", "label")))
+                for name, part in parts.items() if part]  # a few rows may hold none that need algebra
+    return measured, sum(hard) / len(hard)
 
 
 def main():
@@ -150,51 +148,12 @@ def main():
     arguments.add_argument("--rows", type=int, default=None, help="how many recorded responses (default: all)")
     arguments.add_argument("--easy", type=int, default=2000, help="how many plain answers")
     arguments.add_argument("--hard", type=int, default=200, help="how many answers that need algebra")
-    arguments.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "verification.json")
-    arguments = arguments.parse_args()
-
-    results = {
-        "plain": measure("plain", *easy_cases(arguments.easy)),
-        "hard": measure("hard", *hard_cases(arguments.hard)),
-    }
-    data = os.environ.get("POLARITY_TEST_DATA")
-    if data and (Path(data) / "responses.jsonl").is_file():
-        lines = (Path(data) / "responses.jsonl").read_text(encoding="utf-8").strip("\n").split("\n")[: arguments.rows]
-        rows = [json.loads(line) for line in lines]
-        hard = needs_algebra([row["gold"] for row in rows], [row["response"] for row in rows])
-        share = sum(hard) / len(hard)
-        print(f"recorded responses that need algebra: {share:.1%}")
-        for name, wanted in (("recorded, plain", False), ("recorded, hard", True)):
-            part = [row for row, is_hard in zip(rows, hard) if is_hard == wanted]
-            if not part:
-                continue  # a few rows may hold none that need algebra
-            results[name] = measure(name, *([row[key] for row in part] for key in ("gold", "response", "label")))
-    else:
-        share = None
-        print("recorded: skipped, POLARITY_TEST_DATA names no folder with responses.jsonl")
-    report = {
-        "question": "verdicts per second on one checking process, beside Math-Verify on the same texts",
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "system": platform.platform(),
-            "load_before": os.getloadavg()[0],
-        },
-        "ours": {name: row["ours"] for name, row in results.items()},
-        "peer": {name: row["peer"] for name, row in results.items()},
-        "ratio": {name: row["ratio"] for name, row in results.items()},
-        "rows": {
-            name: {key: row[key] for key in ("rows", "needs_algebra", "same_verdict", "labelled") if key in row}
-            for name, row in results.items()
-        },
-        "recorded_share_that_needs_algebra": share,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("math-verify", "sympy", "latex2sympy2-extended")},
-        },
-    }
-    arguments.out.write_text(strict_json(report, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {arguments.out}")
+    asked = arguments.parse_args()
+    load = os.getloadavg()[0]
+    rows = [measure("plain", *easy_cases(asked.easy)), measure("hard", *hard_cases(asked.hard))]
+    more, share = recorded(asked.rows)
+    keep("verification", rows + more, ("math-verify", "sympy", "latex2sympy2-extended"), load_before=load,
+         recorded_share_that_needs_algebra=share)
 
 
 if __name__ == "__main__":
