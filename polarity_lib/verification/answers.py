@@ -192,7 +192,8 @@ def find_answer(response: str, truncated: bool | None = None) -> FinalAnswer:
     """
     if "\\boxed{" in response and len(response) < 400:
         plain = _PLAIN.search(response)
-        if plain and plain[1].strip(" .,;~$") and not NOT.search(response[: response.index("\\boxed")]):
+        before = " ".join(response[: response.index("\\boxed")].split()[-12:])  # the few words that a negation could be among
+        if plain and plain[1].strip(" .,;~$") and not NOT.search(before):
             return FinalAnswer(plain[1].strip(), "the last box")
     text, open_thinking = visible_part(response)
     text = _without_invisible(text[-MAX_CHARACTERS:])
