@@ -47,6 +47,31 @@ def median_seconds(call, repeats: int) -> float:
     return statistics.median(times)
 
 
+KINDS = {  # torch's own names begin so
+    "matrix products": ("mm", "addmm", "bmm", "baddbmm"),
+    "attention": ("_scaled_dot_product",),
+    "copying": ("copy_", "cat", "index", "clone", "gather", "scatter", "fill_"),
+}
+
+
+def shares(call) -> dict[str, float]:
+    """Where a call's time goes, by kind of torch operation; the rest is Python and the calls themselves.
+
+    The profiler's own cost is in it, and falls on many small operations most.
+    """
+    began = time.perf_counter()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        call()
+    wall, found = time.perf_counter() - began, {"other operations": 0.0}
+    for event in seen.key_averages():
+        name = event.key.removeprefix("aten::")
+        kind = next((kind for kind, names in KINDS.items() if name.startswith(names)), "other operations")
+        if name != event.key:
+            found[kind] = found.get(kind, 0.0) + event.self_cpu_time_total / 1e6
+    found["Python and calls"] = max(0.0, wall - sum(found.values()))
+    return {kind: round(seconds / wall, 3) for kind, seconds in sorted(found.items(), key=lambda item: -item[1])}
+
+
 def write_qwen2(folder: Path, seed: int = 0, vocabulary: int = 32, **changes) -> Path:
     """A Qwen2-shaped model of 1 M random parameters over the worlds' symbols, with its tokenizer, as a checkpoint.
 

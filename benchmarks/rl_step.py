@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from common import keep, write_qwen2
+from common import keep, shares, write_qwen2
 
 from polarity_lib import training
 from polarity_lib.config import ModelConfig, RunConfig, StartConfig
@@ -41,7 +41,7 @@ def coin(text: str) -> bool:
 
 
 def our_step(folder: Path, steps: int, device: str, lora: int, dead: set[str]) -> tuple[float, dict]:
-    """Median seconds of a step and of its parts."""
+    """Median seconds of a step and of its parts, and the shares of one more step by kind of operation."""
     model = ModelConfig(name=str(folder), answer_tokens=ANSWER, lora_rank=lora)
     config = RunConfig("grpo", "countdown3", StartConfig("", "", 0, 0, model=model), 0, steps=steps, learning_rate=RATE,
                        prompts_per_step=PROMPTS, rollouts_per_prompt=GROUP, minibatches=1)
@@ -62,7 +62,8 @@ def our_step(folder: Path, steps: int, device: str, lora: int, dead: set[str]) -
         run.step += 1
         seconds.append(time.perf_counter() - began)
         parts.append({k: v for k, v in metrics.items() if k.startswith("timing.")})
-    return statistics.median(seconds[1:]), {name: round(statistics.median(p[name] for p in parts[1:]), 4) for name in parts[0]}
+    middle = {name: round(statistics.median(p[name] for p in parts[1:]), 4) for name in parts[0]}
+    return statistics.median(seconds[1:]), middle | {"shares": shares(lambda: training.one_step(run))}
 
 
 def trl_step(folder: Path, steps: int, device: str, lora: int, dead: set[str]) -> float:
@@ -113,7 +114,8 @@ def main():
             peer = trl_step(Path(folder), steps, asked.device, lora, dead)
             rows.append({"what": f"GRPO step, 1 M parameters, {PROMPTS} x {GROUP} x {ANSWER}: {what}", "unit": "s",
                          "ours": round(ours, 4), "peer": round(peer, 4), "peer_name": "TRL GRPOTrainer",
-                         "ratio": round(peer / ours, 2), "dead_groups": "skipped by ours, computed by the peer", "parts": parts})
+                         "ratio": round(peer / ours, 2), "dead_groups": "skipped by ours, computed by the peer",
+                         "shares": parts.pop("shares"), "parts": parts})
     keep("rl_step" if asked.device == "cpu" else f"rl_step_{asked.device}", rows, ("torch", "transformers", "trl", "peft"))
 
 

@@ -156,6 +156,7 @@ def speed() -> str:
     lines = ["# Speed", "", "Written by `python -m polarity_lib pages` from `benchmarks/results/*.json`, which name machine and",
              "versions. Each ratio comes from one run of both sides.", "",
              "| what | ours | peer | ratio | threads |", "|---|---|---|---|---|"]
+    floors = []
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         threads = record["machine"].get("threads", 1) if isinstance(record["machine"], dict) else 1
@@ -163,6 +164,11 @@ def speed() -> str:
             peer = f"{row['peer']:g} {row['unit']} ({row['peer_name']})" if row.get("peer") else "–"
             ratio = f"{row['ratio']:g} ×" if row.get("ratio") else "–"
             lines.append(f"| {cell(row['what'])} | {row['ours']:g} {cell(row['unit'])} | {cell(peer)} | {ratio} | {threads} |")
+            if row.get("shares"):
+                parts = ", ".join(f"{100 * share:.0f} % {kind}" for kind, share in row["shares"].items())
+                floors.append(f"- {row['what']}: {parts}")
+    if floors:
+        lines += ["", "Where the time goes, by a profile of one step:", "", *floors]
     return "\n".join(lines) + "\n"
 
 
