@@ -53,7 +53,8 @@ def one_way(folder: str, length: int, chunks: bool, device: str) -> dict:
 
 
 def in_a_process(*how) -> dict:
-    told = subprocess.run([sys.executable, __file__, "--way", json.dumps(how)], check=True, capture_output=True, text=True)
+    told = subprocess.run([sys.executable, __file__, "--way", json.dumps(how)], check=True, capture_output=True,
+                          encoding="utf-8")
     return json.loads(told.stdout.splitlines()[-1])
 
 

@@ -14,6 +14,7 @@ from polarity_lib.engines import make_sampler
 from polarity_lib.methods import Progress, method_named, rows_kept
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
+from polarity_lib.registry import METHODS
 
 pytest.register_assert_rewrite("families", "made_up_runs", "token_losses")  # helpers that assert
 
@@ -33,6 +34,15 @@ def scratch_runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POLARITY_RUNS", str(tmp_path_factory.mktemp("runs")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def methods_as_they_were():
+    """A method that a test brings is gone after it: tests that go through all methods share its process."""
+    before = dict(METHODS)
+    yield
+    for name in METHODS.keys() - before.keys():
+        del METHODS[name]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from polarity_lib.results import ROOT
 def test_a_benchmark_writes_its_rows_where_runs_go(name, tmp_path):
     where = os.environ | {"POLARITY_RUNS": str(tmp_path), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--quick"], env=where,
-                          capture_output=True, text=True)
+                          capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr[-2000:]
     record = json.loads((tmp_path / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
     assert {"machine", "ours", "peer", "ratio", "versions"} <= set(record) and record["measured"]
