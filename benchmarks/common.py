@@ -1,7 +1,7 @@
 """What every benchmark shares: the machine, versions, a model to compare on, and how a measurement is kept."""
 
+import functools
 import platform
-import statistics
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from polarity_lib.policy import build_tokenizer
 from polarity_lib.results import runs_root
 
 
+@functools.cache
 def machine() -> dict:
     """The processor, its float32 speed on one thread (the floor of everything else), and threads used."""
     told = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -25,26 +26,20 @@ def machine() -> dict:
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
 
 
+def seconds_of(call, repeats: int) -> list[float]:
+    """How long each of several calls took, after one to warm up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return times
+
+
 def fastest(call, repeats: int) -> float:
     """Seconds of the fastest of several calls, after one to warm up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
-def median_seconds(call, repeats: int) -> float:
-    """Seconds of the middle one of several calls, after one to warm up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+    return min(seconds_of(call, repeats))
 
 
 KINDS = {  # torch's own names begin so

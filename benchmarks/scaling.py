@@ -8,11 +8,12 @@ Several runs side by side are in stacked.py.
 """
 
 import argparse
+import statistics
 import tempfile
 from pathlib import Path
 
 import torch
-from common import keep, median_seconds, write_qwen2
+from common import keep, seconds_of, write_qwen2
 
 from polarity_lib.loading import load_policy
 from polarity_lib.policy import one_row_each, pack_groups, token_logprobs
@@ -35,7 +36,7 @@ def bundles(prompts: int, prompt: int, group: int, answer: int) -> list:
     return [(some(prompt), [some(answer) for _ in range(group)]) for _ in range(prompts)]
 
 
-def seconds_of(policy, batch: list, lay_out, repeats: int) -> float:
+def update_seconds(policy, batch: list, lay_out, repeats: int) -> float:
     """Median seconds of a forward and a backward pass."""
     mask_NT = torch.ones(sum(len(rows) for _, rows in batch), len(batch[0][1][0]))
     laid_out = lay_out(batch)
@@ -46,7 +47,7 @@ def seconds_of(policy, batch: list, lay_out, repeats: int) -> float:
         if policy.device.type == "cuda":
             torch.cuda.synchronize()
 
-    return median_seconds(update, repeats)
+    return statistics.median(seconds_of(update, repeats))
 
 
 def grown(device: str, quick: bool):
@@ -73,14 +74,14 @@ def main():
             return load_policy(write_qwen2(Path(folder), **shape), asked.device)
 
     for what, shape, prompts, prompt, group, answer in grown(asked.device, asked.quick):
-        seconds = seconds_of(read(shape), bundles(prompts, prompt, group, answer), pack_groups, repeats)
+        seconds = update_seconds(read(shape), bundles(prompts, prompt, group, answer), pack_groups, repeats)
         rows.append({"what": f"update: {what}", "unit": "s", "ours": round(seconds, 4),
                      "peer": None, "peer_name": None, "ratio": None,
                      "answer_tokens_per_second": round(prompts * group * answer / seconds)})
     policy = read({})
     for prompt in (64,) if asked.quick else (256, 1024, 4096):
         batch = bundles(1, prompt, 8, 256)
-        ours, peer = (seconds_of(policy, batch, lay_out, repeats) for lay_out in (pack_groups, one_row_each))
+        ours, peer = (update_seconds(policy, batch, lay_out, repeats) for lay_out in (pack_groups, one_row_each))
         rows.append({"what": f"update: 8 answers of 256 behind one prompt of {prompt}", "unit": "s", "ours": round(ours, 4),
                      "peer": round(peer, 4), "peer_name": "a row for each answer", "ratio": round(peer / ours, 2)})
     keep("scaling" if asked.device == "cpu" else f"scaling_{asked.device}", rows)

@@ -10,11 +10,10 @@ both medians on one thread; ratio = ours / peer, the share of a step.
     lens    its advantages, from rewards to tokens; GRPO's, which they replace, stand beside them
 """
 
-import time
 from statistics import median
 
 import torch
-from common import keep
+from common import keep, seconds_of
 
 from polarity_lib import training
 from polarity_lib.config import RunConfig, StartConfig
@@ -27,17 +26,6 @@ START = StartConfig("chain_zero", "tiny", 300, 0)
 SIZES = {"a3po": (32, 8), "lens": (16, 16)}
 STEPS = 12
 REPEATS = 200
-
-
-def seconds_of(call, repeats: int) -> list[float]:
-    """How long each of several calls took, after one to warm up."""
-    call()
-    found = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - began)
-    return found
 
 
 def next_batch(run):

@@ -266,6 +266,11 @@ def _reached(path: pd.DataFrame, level: float, x: str, y: str) -> float:
     return float(np.interp(level, [before[x], after[x]], [before[y], after[y]]))
 
 
+def told(interval: Interval) -> str:
+    """An estimate and its interval as sentences have them."""
+    return f"{interval.estimate:+.1f} ({interval.low:+.1f}, {interval.high:+.1f})"
+
+
 def compare(rule: Callable, left: str, right: str, metric: str, **options) -> Callable[[Runs], Finding]:
     """A sub-test's `find`: a rule on left minus right, paired by seed; for pass@k also by seeds and problems."""
 

@@ -27,13 +27,14 @@ from polarity_lib.digests import method_digest, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
 from polarity_lib.exporting import keep_trained
+from polarity_lib.layout import pack_rows
 from polarity_lib.learner import Learner
 from polarity_lib.mechanism import loss_weights
 from polarity_lib.methods import Method, Progress, brought, in_force, method_named, rows_kept
 from polarity_lib.models import starting_policy
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.offline import Answers, drawn_anew, stored_answers
-from polarity_lib.policy import Packed, Policy, one_row_each, one_thread, pack, pack_groups, token_logprobs
+from polarity_lib.policy import Policy, one_thread, token_logprobs
 from polarity_lib.problems import Problem, any_world
 from polarity_lib.provenance import machine_of, provenance
 from polarity_lib.registry import METHODS, PROBES, WATCHES
@@ -42,8 +43,6 @@ from polarity_lib.rewards import control_verdicts
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import verify
 
-LONG_BUNDLE = 320  # positions; a group longer than this is laid out as several bundles, each with the prompt
-SHORT_BUNDLE = 160  # positions such a part may have: attention costs the square of a bundle
 TOKENS_PER_PASS = 65536  # a larger batch goes through the policy in pieces; its loss is that of the whole
 READABLE = 6  # rollouts per verdict, of the first and the last batch, that are kept as text
 
@@ -504,42 +503,6 @@ def extras_for(run: Run, rollouts: Rollouts) -> dict:
                 reference_NT, _, _ = token_logprobs(run.reference, packed, mask_NT, run.config.temperature)
                 extras["reference_logprobs"][piece] = reference_NT.cpu()
     return extras
-
-
-def pack_rows(rollouts: Rollouts, rows: Tensor, policy: Policy) -> Packed:
-    """Chosen rows as bundles: each prompt once, followed by its chosen answers. For a model that does not pack, a row each."""
-    lengths = rollouts.mask_NT.sum(1).long().tolist()
-    groups = rollouts.group_N.tolist()
-    bundles, last = [], None
-    for row in rows.nonzero()[:, 0].tolist():
-        if groups[row] != last:
-            bundles.append((rollouts.prompt_ids[row], []))
-            last = groups[row]
-        bundles[-1][1].append(rollouts.tokens_NT[row, : lengths[row]].tolist())
-    if policy.groups and any(map(is_long, bundles)):
-        return pack_groups(bundles)
-    return pack([part for bundle in bundles for part in split_bundle(bundle)]) if policy.packs else one_row_each(bundles)
-
-
-Bundle = tuple[list[int], list[list[int]]]  # a prompt and its answers
-
-
-def is_long(bundle: Bundle) -> bool:
-    return len(bundle[0]) + sum(map(len, bundle[1])) > LONG_BUNDLE
-
-
-def split_bundle(bundle: Bundle) -> list[Bundle]:
-    """A long group as several bundles in the same order; a short one as it is."""
-    if not is_long(bundle):
-        return [bundle]
-    (prompt, answers), parts, room = bundle, [], 0
-    for answer in answers:
-        if not parts or len(answer) > room:
-            parts.append((prompt, []))
-            room = SHORT_BUNDLE - len(prompt)
-        parts[-1][1].append(answer)
-        room -= len(answer)
-    return parts
 
 
 def split_rows(rows: Tensor, mask_NT: Tensor, tokens: int = 0) -> list[Tensor]:

@@ -7,6 +7,7 @@ import torch
 from families import tiny_of
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 from scipy import stats
 
 from polarity_lib.config import ConfigError
@@ -215,6 +216,25 @@ def test_grouped_heads_biases_and_norms_of_heads_take_the_fast_sampler(family, c
     ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}})])
 def test_other_shapes_take_the_general_sampler(family, changes):
     assert isinstance(make_sampler(tiny_of(family, **changes)), ModelSampler)
+
+
+@pytest.mark.parametrize("options", [
+    {"target_modules": ["q_proj", "down_proj", "lm_head", "embed_tokens"]},
+    {"target_modules": ["q_proj"], "use_dora": True},
+    {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}])
+def test_whatever_an_adapter_does_is_sampled(options):
+    policy = tiny_of("qwen2")
+    policy.model = get_peft_model(policy.model, LoraConfig(r=2, task_type="CAUSAL_LM", **options)).eval()
+    torch.manual_seed(0)
+    for name, p in policy.model.named_parameters():
+        if p.requires_grad:
+            p.data.add_(0.3 * torch.randn_like(p))
+    assert FastSampler.supports(policy.model) == (len(options) == 1)  # the others do more than add a product to weights
+    for _ in range(2):
+        mine, general = (make(policy, max_new_tokens=12).sample(PROBLEMS, 4, "adapters") for make in (make_sampler, ModelSampler))
+        assert torch.equal(mine.tokens_NT, general.tokens_NT)
+        assert torch.allclose(mine.logprobs_NT, general.logprobs_NT, atol=1e-3)
+        policy.model.base_model.disable_adapter_layers()  # the second time, without it
 
 
 def test_half_precision_and_many_parameters_take_the_general_sampler(policy, monkeypatch):

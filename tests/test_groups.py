@@ -4,13 +4,13 @@ import pytest
 import torch
 from families import FAMILIES, tiny_of
 
-from polarity_lib import groups, training
+from polarity_lib import groups, layout
 from polarity_lib.engines import make_sampler
 from polarity_lib.groups import group
 from polarity_lib.loading import admit, load_policy
 from polarity_lib.policy import one_row_each, pack_groups, token_logprobs
 from polarity_lib.problems import world_named
-from polarity_lib.training import pack_rows
+from polarity_lib.layout import pack_rows
 
 BUNDLES = [([5, 6, 7], [[8, 9], [10, 11, 12]]), ([13], [[14]])]
 MASK_NT = torch.tensor([[1.0, 1, 0], [1, 1, 1], [1, 0, 0]])
@@ -49,7 +49,7 @@ def test_the_loop_takes_groups_for_long_ones_alone(monkeypatch):
     rollouts = make_sampler(policy, max_new_tokens=12).sample(world_named("countdown3").draw("train", 3, 0), 4, "groups")
     rows = torch.arange(12) != 5
     assert pack_rows(rollouts, rows, policy).groups is None
-    monkeypatch.setattr(training, "LONG_BUNDLE", 20)
+    monkeypatch.setattr(layout, "LONG_BUNDLE", 20)
     packed = pack_rows(rollouts, rows, policy)
     length = sum(map(len, rollouts.prompt_ids[::4])) + int(rollouts.mask_NT[rows].sum())
     assert packed.ids_SL.shape == (1, length)

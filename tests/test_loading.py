@@ -14,7 +14,7 @@ from polarity_lib.groups import NAME
 from polarity_lib.loading import admit, check_texts, load_policy, packing_gap, save_merged
 from polarity_lib.policy import Policy, build_policy, build_tokenizer, one_row_each, pack, token_distributions, token_logprobs
 from polarity_lib.problems import world_named
-from polarity_lib.training import pack_rows
+from polarity_lib.layout import pack_rows
 
 # Answers longer than the windows of six, prompts of different lengths.
 BUNDLES = [("123>6:", ["1+2+3;4-1=3", "1*2*3", "3"]), ("1234567>9:", ["7+2"]), ("9>9:", ["9+9-9+9-9+9-9", "(9)"])]

@@ -9,13 +9,14 @@ import pytest
 import torch
 from interrupting import stopped_after
 
-from polarity_lib import training
+from polarity_lib import layout, training
 from polarity_lib.config import ConfigError, StartConfig
 from polarity_lib.engines import make_sampler
 from polarity_lib.policy import token_logprobs
 from polarity_lib.problems import world_named
 from polarity_lib.results import RunFolder, without_timings
-from polarity_lib.training import ProblemStream, one_step, pack_rows, prepare, split_bundle, split_rows, train
+from polarity_lib.layout import pack_rows, split_bundle
+from polarity_lib.training import ProblemStream, one_step, prepare, split_rows, train
 
 
 def folder_for(config, root) -> RunFolder:
@@ -235,8 +236,8 @@ def test_rows_are_split_by_their_tokens(monkeypatch):
 
 
 def test_a_short_group_is_one_bundle_and_a_long_one_several_in_order(monkeypatch):
-    monkeypatch.setattr(training, "LONG_BUNDLE", 12)
-    monkeypatch.setattr(training, "SHORT_BUNDLE", 8)
+    monkeypatch.setattr(layout, "LONG_BUNDLE", 12)
+    monkeypatch.setattr(layout, "SHORT_BUNDLE", 8)
     prompt, short = [1, 2], [[3] * 5, [4] * 5]
     assert split_bundle((prompt, short)) == [(prompt, short)]  # 12 positions, not more than 12
     # Parts have room for 6 tokens beside the prompt; the 7 do not fit anywhere and stand alone.
@@ -260,8 +261,8 @@ def test_a_group_in_several_bundles_has_the_same_logprobs_and_gradient(policy, m
 
     whole = measured()
     assert torch.allclose(whole[1], rollouts.logprobs_NT[rows], atol=1e-4)
-    monkeypatch.setattr(training, "LONG_BUNDLE", 40)
-    monkeypatch.setattr(training, "SHORT_BUNDLE", 30)
+    monkeypatch.setattr(layout, "LONG_BUNDLE", 40)
+    monkeypatch.setattr(layout, "SHORT_BUNDLE", 30)
     split = measured()
     assert sum(len(split_bundle((rollouts.prompt_ids[5 * g], [[1] * 20] * 5))) for g in range(4)) > 4
     assert torch.allclose(split[1], whole[1], atol=1e-5) and torch.allclose(split[2], whole[2], atol=1e-5)

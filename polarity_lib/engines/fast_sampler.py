@@ -22,16 +22,18 @@ class FastSampler(TorchSampler):
         super().__init__(policy, **options)
         model = plain_model(policy.model)
         c = model.config
-        self.heads, self.eps, self.width = c.num_attention_heads, c.rms_norm_eps, c.hidden_size
+        self.heads, self.eps = c.num_attention_heads, c.rms_norm_eps
         self.kept_heads = c.num_key_value_heads  # of keys and values; several heads of queries may share one
         self.head_dim = getattr(c, "head_dim", None) or c.hidden_size // self.heads
-        self.embed = model.model.embed_tokens.weight.detach()
+        self.embed = weight_of(model.model.embed_tokens).detach()
         self.layers = [self._fuse(layer) for layer in model.model.layers]
-        self.head = (model.lm_head.weight * model.model.norm.weight).t().contiguous()
+        self.head = (weight_of(model.lm_head) * model.model.norm.weight).t().contiguous()
         self.rotary = model.model.rotary_emb
 
     @staticmethod
     def supports(model) -> bool:
+        if not all(map(is_plain_lora, getattr(model, "peft_config", {}).values())):  # the copy would leave something out
+            return False
         model = plain_model(model)
         c = model.config
         if model.dtype != torch.float32:  # with fewer bits its sums drift further than the model's own forward
@@ -148,8 +150,16 @@ class FastSampler(TorchSampler):
         return torch.bmm(scores.softmax(-1), values).view(U, self.heads, self.head_dim)
 
 
-def weight_of(linear: torch.nn.Module) -> Tensor:
-    """A layer's weights; under adapters of peft, with what those add."""
-    if not hasattr(linear, "get_delta_weight"):
-        return linear.weight
-    return linear.base_layer.weight + sum(linear.get_delta_weight(name) for name in linear.active_adapters)
+def is_plain_lora(adapter) -> bool:
+    """Whether all that an adapter of peft does is to add a product to weights."""
+    return adapter.peft_type == "LORA" and not adapter.use_dora and not adapter.modules_to_save and adapter.bias == "none"
+
+
+def weight_of(layer: torch.nn.Module) -> Tensor:
+    """A layer's weights; under LoRA, with what the adapters in force add."""
+    if not hasattr(layer, "get_delta_weight"):
+        return layer.weight
+    weight = layer.base_layer.weight
+    if layer.merged or layer.disable_adapters:
+        return weight
+    return weight + sum(layer.get_delta_weight(name) for name in layer.active_adapters)

@@ -422,7 +422,7 @@ def pairs(cosines: pd.DataFrame) -> pd.Series:
 def rescored(batch: Batch, policy) -> Batch:
     """The batch in a model's own tokens, with its log-probabilities and entropies, so that every method can be shown."""
     from polarity_lib.policy import token_logprobs
-    from polarity_lib.training import pack_rows
+    from polarity_lib.layout import pack_rows
 
     rollouts = batch.rollouts
     end = list(policy.ends[:1])
@@ -448,7 +448,7 @@ def gradient_in(policy, batch: Batch) -> Callable:
         batch: one that `rescored` made with this model.
     """
     from polarity_lib.policy import token_logprobs
-    from polarity_lib.training import pack_rows
+    from polarity_lib.layout import pack_rows
 
     rollouts = batch.rollouts
     packed = pack_rows(rollouts, torch.ones(len(rollouts), dtype=torch.bool), policy)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from polarity_lib.claims import final, tail
+from polarity_lib.claims import final, tail, told
 from polarity_lib.experiments import Runs, experiment, load_finished
 from polarity_lib.integrations.table import methods_page
 from polarity_lib.plots import arm_label
@@ -141,10 +141,10 @@ def summary(runs: Runs, prefix: str, ks: tuple[int, ...]) -> str:
     whole = tables[1][names].dropna()  # gains over the seeds that every arm has
     for arm in names:
         gain = paired_t(whole[arm] - whole[f"{prefix}base"])
-        told = f"{gain.estimate:+.1f}" + (f" ({gain.low:+.1f}, {gain.high:+.1f})" if gain.n > 1 else "")
-        told = "" if arm == f"{prefix}base" else told
+        words = told(gain) if gain.n > 1 else f"{gain.estimate:+.1f}"
+        words = "" if arm == f"{prefix}base" else words
         cells = " | ".join(f"{tables[k][arm].mean():.1f}" for k in ks)
-        lines.append(f"| {cell(arm_label(arm.removeprefix(prefix)))} | {cells} | {told} | {tables[1][arm].count()} |")
+        lines.append(f"| {cell(arm_label(arm.removeprefix(prefix)))} | {cells} | {words} | {tables[1][arm].count()} |")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from polarity_lib.mechanism import token_weights
 from polarity_lib.policy import token_logprobs
 from polarity_lib.registry import METHODS
 from polarity_lib.study import own
-from polarity_lib.training import pack_rows
+from polarity_lib.layout import pack_rows
 
 DATA = os.environ.get("POLARITY_TEST_DATA", "")
 

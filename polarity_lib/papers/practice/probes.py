@@ -7,7 +7,7 @@ from polarity_lib.diagnostics import token_average
 from polarity_lib.evaluation import sample_test
 from polarity_lib.policy import Policy, token_logprobs
 from polarity_lib.pretraining import base_policy
-from polarity_lib.training import pack_rows
+from polarity_lib.layout import pack_rows
 
 PROBLEMS, SAMPLES = 60, 8
 

@@ -12,6 +12,7 @@ from polarity_lib import objectives as obj
 from polarity_lib import training
 from polarity_lib.methods import method_named, token_loss
 from polarity_lib.papers.baselines.methods import METHODS, polarity_weighted
+from polarity_lib.layout import pack_rows
 from polarity_lib.policy import token_logprobs
 from polarity_lib.pretraining import base_policy
 
@@ -23,7 +24,7 @@ def forked(rollouts, advantages):
     """DAPO on the fifth of the batch's tokens that the policy is least sure of, divided by their number."""
     # The entropies are those of the trainer's own pass: answers that begin alike have ties, broken by its last bits.
     policy, everything = base_policy(START), torch.ones(len(rollouts), dtype=torch.bool)
-    entropies_NT = token_logprobs(policy.model, training.pack_rows(rollouts, everything, policy), rollouts.mask_NT)[1]
+    entropies_NT = token_logprobs(policy.model, pack_rows(rollouts, everything, policy), rollouts.mask_NT)[1]
     places = rollouts.mask_NT.nonzero().tolist()  # in reading order
     count = math.ceil(len(places) / 5)
     chosen = {tuple(p) for p in sorted(places, key=lambda p: -entropies_NT[p[0], p[1]])[:count]}
