@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from polarity_lib.engines.caches import RowCache, SharedCache
 from polarity_lib.engines.torch_sampler import TorchSampler
 from polarity_lib.policy import Policy, plain_model
 
@@ -52,7 +53,10 @@ class FastSampler(TorchSampler):
         gate_up = torch.cat([weight_of(m.gate_proj), weight_of(m.up_proj)]) * layer.post_attention_layernorm.weight
         weights = tuple(w.detach().t().contiguous() for w in (qkv, weight_of(a.o_proj), gate_up, weight_of(m.down_proj)))
         bias = torch.cat([p.bias for p in projections]).detach() if a.q_proj.bias is not None else None
-        norms = (a.q_norm.weight.detach(), a.k_norm.weight.detach()) if hasattr(a, "q_norm") else None
+        norms = None
+        if hasattr(a, "q_norm"):  # one row of scales for every head
+            norms = torch.cat([n.weight.detach().expand(p.out_features // len(n.weight), -1) for n, p in
+                               ((a.q_norm, a.q_proj), (a.k_norm, a.k_proj))])
         return *weights, bias, None if a.o_proj.bias is None else a.o_proj.bias.detach(), norms
 
     def _normed(self, x):
@@ -62,36 +66,33 @@ class FastSampler(TorchSampler):
         gate, up = (self._normed(x) @ gate_up).chunk(2, -1)
         return x + (torch.nn.functional.silu(gate) * up) @ down
 
-    def _heads_of(self, x, qkv, bias, norms):
-        """Queries, keys and values of some positions: [..., heads, D], with as many heads as each has."""
+    def _heads_of(self, x, qkv, bias, norms, cos, sin):
+        """Queries, keys and values of some positions, turned to their places: [..., heads, D], with as many heads as each has."""
         made = self._normed(x) @ qkv
         if bias is not None:
             made = made + bias
-        kept, D = self.kept_heads, self.head_dim
-        q, k, v = (part.unflatten(-1, (-1, D)) for part in made.split([self.heads * D, kept * D, kept * D], -1))
-        return (self._normed(q) * norms[0], self._normed(k) * norms[1], v) if norms else (q, k, v)
-
-    @staticmethod
-    def _rotate(x, cos, sin):
-        half = x.shape[-1] // 2
-        return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+        heads = self.heads, self.kept_heads
+        qk, v = made.unflatten(-1, (-1, self.head_dim)).split([sum(heads), heads[1]], -2)
+        if norms is not None:
+            qk = self._normed(qk) * norms
+        half = self.head_dim // 2
+        qk = qk * cos + torch.cat([-qk[..., half:], qk[..., :half]], -1) * sin
+        return *qk.split(heads, -2), v
 
     def _start(self, prompts, N, limit):
         """Run the P prompts; their keys and values become the first rows of the cache."""
         P, width, device = len(prompts), max(map(len, prompts)), self.embed.device
         self._length_U = torch.tensor([len(p) for p in prompts], device=device)
         ids = torch.tensor([p + [0] * (width - len(p)) for p in prompts], device=device)
-        self._prompt_width = width
-        shape = (len(self.layers), width + limit, N, self.kept_heads, self.head_dim)
-        self._K, self._V = (torch.empty(shape, device=device, dtype=self.embed.dtype) for _ in range(2))
         padding = torch.arange(width, device=device)[None] >= self._length_U[:, None]
-        self._hidden_UL = torch.zeros(P, width, device=device).masked_fill(padding, float("-inf")) if padding.any() else None
+        hidden_PL = torch.zeros(P, width, device=device).masked_fill(padding, float("-inf")) if padding.any() else None
+        shape = len(self.layers), P, width, self.kept_heads, self.head_dim
+        self._cache = (RowCache if self.heads == self.kept_heads else SharedCache)(shape, hidden_PL, N, limit, device)
         x = self.embed[ids]
         cos, sin = (r[:, :, None] for r in self.rotary(x, torch.arange(width, device=device)[None]))
         for layer, (qkv, out, gate_up, down, bias, out_bias, norms) in enumerate(self.layers):
-            q, k, v = self._heads_of(x, qkv, bias, norms)
-            q, k = self._rotate(q, cos, sin), self._rotate(k, cos, sin)
-            self._K[layer, :width, :P], self._V[layer, :width, :P] = k.transpose(0, 1), v.transpose(0, 1)
+            q, k, v = self._heads_of(x, qkv, bias, norms, cos, sin)
+            self._cache.prompts(layer, k, v)
             # Padding is on the right here: the causal mask hides it from every real token.
             seen = torch.nn.functional.scaled_dot_product_attention(
                 *(t.transpose(1, 2) for t in (q, k, v)), is_causal=True, enable_gqa=self.heads != self.kept_heads)
@@ -101,53 +102,21 @@ class FastSampler(TorchSampler):
             x = self._feed_forward(x, gate_up, down)
         return self._normed(x[torch.arange(P, device=device), self._length_U - 1]) @ self.head
 
-    def _move_rows(self, end: int, parents_U: Tensor) -> None:
-        """New rows take over the cache of the rows they continue."""
-        U = len(parents_U)
-        self._K[:, :end, :U] = self._K[:, :end, parents_U]
-        self._V[:, :end, :U] = self._V[:, :end, parents_U]
-        self._length_U = self._length_U[parents_U]
-        if self._hidden_UL is not None:
-            self._hidden_UL = self._hidden_UL[parents_U]
-
     def _advance(self, t, parents_U, token_U):
         """Feed response token t of every row; returns the logits of token t + 1."""
-        end = self._prompt_width + t  # where this token's keys and values go
         if parents_U is not None:
-            self._move_rows(end, parents_U.to(token_U.device))
-        U = len(token_U)
+            parents_U = parents_U.to(token_U.device)
+            self._cache.move(t, parents_U)
+            self._length_U = self._length_U[parents_U]
         x = self.embed[token_U]
         cos, sin = (r[0, :, None] for r in self.rotary(x, (self._length_U + t)[None]))  # [U, 1, D]
         for layer, (qkv, out, gate_up, down, bias, out_bias, norms) in enumerate(self.layers):
-            q, k, v = self._heads_of(x, qkv, bias, norms)
-            self._K[layer, end, :U], self._V[layer, end, :U] = self._rotate(k, cos, sin), v
-            x = x + self._attend(layer, end + 1, self._rotate(q, cos, sin) * self.head_dim**-0.5).flatten(1) @ out
+            q, k, v = self._heads_of(x, qkv, bias, norms, cos, sin)
+            x = x + self._cache.attend(layer, t, q * self.head_dim**-0.5, k, v) @ out
             if out_bias is not None:
                 x = x + out_bias
             x = self._feed_forward(x, gate_up, down)
         return self._normed(x) @ self.head
-
-    def _attend(self, layer: int, end: int, q_UHD: Tensor) -> Tensor:
-        """Attention of one new token per row over everything before it."""
-        U, hidden_LU = len(q_UHD), None
-        K_LUKD, V_LUKD = self._K[layer, :end, :U], self._V[layer, :end, :U]
-        if self._hidden_UL is not None:
-            hidden_LU = self._hidden_UL.t()
-        if self.heads != self.kept_heads:
-            return self._attend_shared(K_LUKD, V_LUKD, hidden_LU, q_UHD)
-        scores_LUH = (K_LUKD * q_UHD).sum(-1)
-        if hidden_LU is not None:
-            scores_LUH[: self._prompt_width] += hidden_LU[:, :, None]
-        return (scores_LUH.softmax(0)[..., None] * V_LUKD).sum(0)
-
-    def _attend_shared(self, K_LUKD: Tensor, V_LUKD: Tensor, hidden_LU: Tensor | None, q_UHD: Tensor) -> Tensor:
-        """The same where several heads of queries share one of keys and values: a small matrix product for each."""
-        U, kept = q_UHD.shape[0], self.kept_heads
-        keys, values = (x.flatten(1, 2).transpose(0, 1) for x in (K_LUKD, V_LUKD))  # [U*K, L, D]
-        scores = torch.bmm(q_UHD.reshape(U * kept, -1, self.head_dim), keys.transpose(1, 2))
-        if hidden_LU is not None:
-            scores[..., : self._prompt_width] += hidden_LU.t().repeat_interleave(kept, 0)[:, None]
-        return torch.bmm(scores.softmax(-1), values).view(U, self.heads, self.head_dim)
 
 
 def is_plain_lora(adapter) -> bool:
