@@ -12,7 +12,8 @@ from scipy import stats
 
 from polarity_lib.config import ConfigError
 from polarity_lib.engines import FastSampler, ModelSampler, fast_sampler, make_sampler
-from polarity_lib.engines.torch_sampler import next_prefixes, pick_tokens, uniforms
+from polarity_lib.engines.prefixes import next_prefixes
+from polarity_lib.engines.torch_sampler import pick_tokens, uniforms
 from polarity_lib.engines.vllm import VllmEngine, fingerprint
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.verification import verify

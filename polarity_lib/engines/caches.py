@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def those_that_move(parents_U: Tensor) -> Tensor:
+    """[M] the rows that continue another row than themselves."""
+    return (parents_U != torch.arange(len(parents_U), device=parents_U.device)).nonzero()[:, 0]
+
+
 class RowCache:
     """Every row has its prompt's keys and values beside its own: fastest where prompts are short and each head has its own.
 
@@ -27,9 +32,9 @@ class RowCache:
 
     def move(self, t: int, parents_U: Tensor) -> None:
         """New rows take over the cache of the rows they continue."""
-        end, U = self.W + t, len(parents_U)
-        self._K[:, :end, :U] = self._K[:, :end, parents_U]
-        self._V[:, :end, :U] = self._V[:, :end, parents_U]
+        moving_M = those_that_move(parents_U)
+        for kept in (self._K, self._V):
+            kept[:, : self.W + t, moving_M] = kept[:, : self.W + t, parents_U[moving_M]]
         if self._hidden_UL is not None:
             self._hidden_UL = self._hidden_UL[parents_U]
 
@@ -47,7 +52,7 @@ class SharedCache:
     """A prompt's keys and values are kept once for all of its rows, and several heads of queries may share one of keys.
 
     All queries of a prompt's rows meet its keys in one matrix product; each row's queries meet the row's own keys.
-    Rows of one prompt stand together, in the prompts' order. Arguments as for RowCache.
+    Arguments as for RowCache.
     """
 
     def __init__(self, shape: tuple, hidden_PL: Tensor | None, rows: int, limit: int, device):
@@ -59,10 +64,11 @@ class SharedCache:
 
     def _place(self, prompt_U: Tensor) -> None:
         """Give every row a place among the rows of its prompt, which has as many places as the fullest prompt has rows."""
-        count_P = torch.bincount(prompt_U, minlength=self.P)
-        first_P = count_P.cumsum(0) - count_P
+        count_P, order_U = torch.bincount(prompt_U, minlength=self.P), prompt_U.argsort(stable=True)
+        first_P, rank_U = count_P.cumsum(0) - count_P, torch.empty_like(order_U)
+        rank_U[order_U] = torch.arange(len(order_U), device=order_U.device)
         self._prompt_U, self._places = prompt_U, int(count_P.max())
-        self._place_U = prompt_U * self._places + torch.arange(len(prompt_U), device=prompt_U.device) - first_P[prompt_U]
+        self._place_U = prompt_U * self._places + rank_U - first_P[prompt_U]
 
     def prompts(self, layer: int, k_PLKD: Tensor, v_PLKD: Tensor) -> None:
         """Keep the keys and values of the prompts."""
@@ -70,9 +76,9 @@ class SharedCache:
 
     def move(self, t: int, parents_U: Tensor) -> None:
         """New rows take over the cache of the rows they continue; the prompts' stays where it is."""
-        U = len(parents_U)
-        self._K[:, :U, :, :t] = self._K[:, parents_U, :, :t]
-        self._V[:, :U, :, :t] = self._V[:, parents_U, :, :t]
+        moving_M = those_that_move(parents_U)
+        for kept in (self._K, self._V):
+            kept[:, moving_M, :, :t] = kept[:, parents_U[moving_M], :, :t]
         self._place(self._prompt_U[parents_U])
 
     def attend(self, layer: int, t: int, q_UHD: Tensor, k_UKD: Tensor, v_UKD: Tensor) -> Tensor:
@@ -91,11 +97,10 @@ class SharedCache:
 
     def _by_prompt(self, x_UKRX: Tensor) -> Tensor:
         """Rows of one prompt side by side, empty places zero: [P*K, places*R, X]."""
-        if len(x_UKRX) < self.P * self._places:
-            x_UKRX = x_UKRX.new_zeros(self.P * self._places, *x_UKRX.shape[1:]).index_copy_(0, self._place_U, x_UKRX)
+        x_UKRX = x_UKRX.new_zeros(self.P * self._places, *x_UKRX.shape[1:]).index_copy_(0, self._place_U, x_UKRX)
         return x_UKRX.unflatten(0, (self.P, -1)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
 
     def _by_row(self, x: Tensor) -> Tensor:
         """The way back: [U, K, R, X]."""
         x_UKRX = x.view(self.P, self.kept, self._places, -1, x.shape[-1]).transpose(1, 2).flatten(0, 1)
-        return x_UKRX if len(self._place_U) == len(x_UKRX) else x_UKRX[self._place_U]
+        return x_UKRX[self._place_U]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polarity_lib.config import ConfigError, derive_seed
+from polarity_lib.engines.prefixes import next_prefixes
 from polarity_lib.policy import Policy, plain_model
 from polarity_lib.problems import Problem, any_world
 from polarity_lib.rollouts import Rollouts
@@ -63,6 +64,8 @@ def uniforms(seed, problems: list[Problem], group_size: int, length: int) -> Ten
 class TorchSampler:
     """What the samplers share: batching, text, the record."""
 
+    _next_prefixes = staticmethod(next_prefixes)
+
     def __init__(self, policy: Policy, temperature: float = 1.0, top_p: float = 1.0,
                  greedy: bool = False, max_new_tokens: int | None = None, rows: int | None = None):
         self.policy, self.temperature, self.top_p, self.greedy = policy, temperature, top_p, greedy
@@ -83,7 +86,7 @@ class TorchSampler:
             problems, prompts, rollouts_per_prompt, limit, seed)
         longest = max(1, int(lengths_N.max()))
         mask_NT = (torch.arange(longest)[None] < lengths_N[:, None]).float()
-        tokens_NT = tokens_NT[:, :longest]
+        tokens_NT = tokens_NT[:, :longest] * mask_NT.long()  # behind the end of an answer nothing was drawn for it
         return Rollouts(
             problems=[p for p in problems for _ in range(rollouts_per_prompt)],
             group_N=torch.arange(len(problems)).repeat_interleave(rollouts_per_prompt),
@@ -142,34 +145,9 @@ class TorchSampler:
             alive_N &= ~ends_N
             if t + 1 == limit or not alive_N.any():
                 break
-            parents_U, token_U, where_N = next_prefixes(where_N, token_N, alive_N, len(logits_UV))
+            parents_U, token_U, where_N = self._next_prefixes(where_N, token_N, alive_N, len(logits_UV))
             logits_UV = self._advance(t, parents_U, token_U.to(device))
         return tokens_NT, logprobs_NT, entropies_NT, lengths_N, ~alive_N
-
-
-def next_prefixes(where_N: Tensor, token_N: Tensor, alive_N: Tensor, rows: int):
-    """The distinct prefixes after one more token.
-
-    Args:
-        where_N: [N] the model row that holds each rollout's prefix; `rows` of them.
-
-    Returns:
-        parents_U: [U] which old row each new row continues, or None if the rows can stay
-            where they are: none has branched and few have ended, so moving is not worth it.
-        token_U: [U] the token each row is fed.
-        where_N: [N] the row of each rollout from now on (that of an ended one is junk).
-    """
-    vocabulary = int(token_N.max()) + 1
-    pairs, place = torch.unique((where_N * vocabulary + token_N)[alive_N], return_inverse=True)
-    parents_U, token_U = pairs // vocabulary, pairs % vocabulary
-    branched = bool((parents_U[1:] == parents_U[:-1]).any())
-    if not branched and len(parents_U) > 0.7 * rows:
-        stay_U = torch.zeros(rows, dtype=torch.long)
-        stay_U[parents_U] = token_U
-        return None, stay_U, where_N
-    moved_N = torch.zeros_like(where_N)
-    moved_N[alive_N] = place
-    return parents_U, token_U, moved_N
 
 
 class ModelSampler(TorchSampler):
