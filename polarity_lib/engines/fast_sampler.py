@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from polarity_lib.engines.caches import RowCache, SharedCache
+from polarity_lib.engines.cache import Cache
 from polarity_lib.engines.prefixes import next_prefixes_in_place
 from polarity_lib.engines.torch_sampler import TorchSampler
 from polarity_lib.policy import Policy, plain_model
@@ -88,9 +88,9 @@ class FastSampler(TorchSampler):
         self._length_U = torch.tensor([len(p) for p in prompts], device=device)
         ids = torch.tensor([p + [0] * (width - len(p)) for p in prompts], device=device)
         padding = torch.arange(width, device=device)[None] >= self._length_U[:, None]
-        hidden_PL = torch.zeros(P, width, device=device).masked_fill(padding, float("-inf")) if padding.any() else None
+        hidden_PW = torch.zeros(P, width, device=device).masked_fill(padding, float("-inf")) if padding.any() else None
         shape = len(self.layers), P, width, self.kept_heads, self.head_dim
-        self._cache = (RowCache if self.heads == self.kept_heads else SharedCache)(shape, hidden_PL, N, limit, device)
+        self._cache = Cache(shape, hidden_PW, N, limit, device)
         x = self.embed[ids]
         cos, sin = (r[:, :, None] for r in self.rotary(x, torch.arange(width, device=device)[None]))
         for layer, (qkv, out, gate_up, down, bias, out_bias, norms) in enumerate(self.layers):
