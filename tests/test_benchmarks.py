@@ -12,7 +12,7 @@ from polarity_lib.results import ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sampling", "scaling", "step_memory", "rl_step"])
+@pytest.mark.parametrize("name", ["sampling", "scaling", "step_memory", "rl_step", "waiting"])
 def test_a_benchmark_writes_its_rows_where_runs_go(name, tmp_path):
     where = os.environ | {"POLARITY_RUNS": str(tmp_path), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--quick"], env=where,
