@@ -2,8 +2,8 @@
 
     python benchmarks/waiting.py                 --no-training: without the first figure, which trains a small study
 
-Every command is a process of its own, as a person starts it. Beside each, where there is one, the part that is not ours: the
-imports of torch, pandas and matplotlib, or the start of a Jupyter kernel that runs nothing. `cells`: the slowest cells of a notebook.
+Every command is a process of its own, as a person starts it. Beside each, where there is one, the part that is not ours:
+the imports of torch, pandas and matplotlib, or the start of a Jupyter kernel that runs nothing. `cells`: the slowest ones.
 """
 
 import argparse
@@ -77,7 +77,8 @@ def main():
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     peers = command("-c", PEERS)
-    rows = [row("import of the library, its papers and drawing", command("-c", "import polarity_lib.study.notebook"), peers, PEERS)]
+    imported = command("-c", "import polarity_lib.study.notebook")
+    rows = [row("import of the library, its papers and drawing", imported, peers, PEERS)]
     if not args.quick:
         rows.append(row("make plan, of the preview", command("-m", "polarity_lib", "plan"), peers, PEERS))
         rows.append(row("make plan FULL=1", command("-m", "polarity_lib", "plan", "--full"), peers, PEERS))

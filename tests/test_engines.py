@@ -12,7 +12,7 @@ from scipy import stats
 
 from polarity_lib.config import ConfigError
 from polarity_lib.engines import FastSampler, ModelSampler, fast_sampler, make_sampler
-from polarity_lib.engines.prefixes import next_prefixes
+from polarity_lib.engines.prefixes import next_prefixes, next_prefixes_in_place
 from polarity_lib.engines.torch_sampler import pick_tokens, uniforms
 from polarity_lib.engines.vllm import VllmEngine, fingerprint
 from polarity_lib.problems import Problem, world_named
@@ -96,6 +96,25 @@ def test_rows_stay_where_they_are_when_nothing_branches():
     alive = torch.tensor([True, True])
     parents, tokens, where = next_prefixes(torch.tensor([0, 1]), torch.tensor([5, 6]), alive, rows=2)
     assert parents is None and tokens.tolist() == [5, 6] and where.tolist() == [0, 1]
+
+
+def test_a_prefix_keeps_its_row_and_a_new_branch_takes_a_free_one():
+    where, token = torch.tensor([0, 0, 1, 2, 3]), torch.tensor([5, 8, 6, 7, 9])
+    alive = torch.tensor([True, True, True, False, True])
+    parents, tokens, moved = next_prefixes_in_place(where, token, alive, rows=4)  # the second rollout leaves the first
+    assert parents.tolist() == [0, 1, 0, 3] and tokens.tolist() == [5, 6, 8, 9]
+    assert moved[alive].tolist() == [0, 2, 1, 3]
+    parents, tokens, moved = next_prefixes_in_place(where, torch.tensor([5, 5, 6, 7, 9]), alive, rows=4)
+    assert parents is None and tokens.tolist() == [5, 6, 0, 9] and moved[alive].tolist() == [0, 0, 1, 3]
+    parents, tokens, moved = next_prefixes_in_place(where, token, torch.ones(5, dtype=torch.bool), rows=4)
+    assert parents.tolist() == [0, 1, 2, 3, 0] and tokens.tolist() == [5, 6, 7, 9, 8] and moved.tolist() == [0, 4, 1, 2, 3]
+
+
+def test_rows_are_put_in_order_when_few_are_in_use():
+    alive = torch.tensor([False, True, True, False])
+    parents, tokens, moved = next_prefixes_in_place(torch.arange(4), torch.tensor([5, 6, 7, 8]), alive, rows=4)
+    assert parents.tolist() == [1, 2] and tokens.tolist() == [6, 7] and moved[alive].tolist() == [0, 1]
+
 
 
 def naive(policy, problems, group_size, seed, limit, temperature, top_p):
