@@ -5,7 +5,9 @@
 and the two of torch turn the same uniform numbers into the same tokens.
 
     torch_sampler  any causal model of transformers
-    fast_sampler   a decoder copied from a tiny Llama-shaped policy, for many short answers
+    fast_sampler   a decoder copied from a small Llama-shaped policy, for many short answers
+    prefixes       which rows a model runs: one for every distinct prefix
+    cache          the fast sampler's keys and values, row by row
     stacked        many policies of one shape as one batched model, for a GPU
     vllm           vLLM, for real models; imported only where a policy has such an engine
 """
