@@ -338,13 +338,20 @@ def runs_of(name: str, arms: str = "all", scale: str = "tiny", seeds: int = 1, f
     Args:
         full: also compute the experiments that are not part of the preview, each with
             at most its own number of seeds. Otherwise those are only loaded, with all
-            the seeds that exist, and never computed.
+            the seeds that exist, and never computed; one of which an arm is not there
+            at all is left out, and said so: it shares runs with others and was not run itself.
     """
     known = experiments_at(scale)
     spec = known[choose("experiment", name, known)]
     if full or spec.preview or scale == "smoke":
         return train_or_load(experiment(name, arms, scale, min(seeds, spec.seeds) if full else seeds), reuse_published)
-    return load_finished(experiment(name, arms, scale, spec.seeds))
+    wanted = experiment(name, arms, scale, spec.seeds)
+    runs = load_finished(wanted)
+    missing = list(dict.fromkeys(arm.name for arm in wanted if arm.name not in {there.name for there in runs.arms}))
+    if missing and runs.arms:
+        say(f"[{name}] left out: no run of {', '.join(missing)} yet")
+        return load_finished([])
+    return runs
 
 
 @dataclass

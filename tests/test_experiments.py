@@ -5,7 +5,7 @@ import pytest
 
 from polarity_lib import experiments
 from polarity_lib.config import SCALES, ConfigError, StartConfig
-from polarity_lib.experiments import Arm, experiment, get_run, published_run, train_or_load
+from polarity_lib.experiments import TABLES, Arm, Runs, experiment, get_run, published_run, runs_of, train_or_load
 from polarity_lib.registry import EXPERIMENTS, METHODS
 from polarity_lib.results import RunFolder
 
@@ -107,3 +107,13 @@ def test_committed_tables_are_used_unless_told_otherwise(configure, tmp_path, mo
     assert published_run("nowhere") is None
     assert train_or_load([arm]).metrics.value.tolist() == [0.25]
     assert len(train_or_load([arm], reuse_published=False).metrics) > 1
+
+
+def test_an_experiment_of_which_an_arm_was_never_run_is_left_out_of_a_notebook(monkeypatch, capsys):
+    def load(arms):  # the base is shared with other experiments
+        return Runs(*(pd.DataFrame() for _ in TABLES), arms=[arm for arm in arms if arm.name == "base"])
+
+    monkeypatch.setattr(experiments, "load_finished", load)
+    assert runs_of("lambda_sweep").arms == []
+    told = capsys.readouterr()
+    assert "[lambda_sweep] left out: no run of lambda=0" in told.out + told.err
