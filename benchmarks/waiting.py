@@ -12,14 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
-import nbclient
 import nbformat
 from common import fastest, keep
 
 from polarity_lib.experiments import experiment
 from polarity_lib.results import ROOT
+from polarity_lib.study.execution import execute
 from polarity_lib.study.plan import Settings, experiments_of, is_finished, notebook_numbered, notebooks
 
 PEERS = "import torch, pandas, matplotlib.pyplot"
@@ -38,30 +40,17 @@ def command(*words: str) -> float:
     return fastest(lambda: subprocess.run([sys.executable, *words], check=True, capture_output=True, cwd=ROOT), 2)
 
 
-def opened(path: Path | None, runs: str, changes: dict) -> tuple[float, float, dict[str, float]]:
-    """Run a notebook, or nothing, in a fresh kernel: seconds to its first picture and to its end, and of its slowest cells."""
-    book = nbformat.read(path, 4) if path else nbformat.v4.new_notebook()
-    for cell in book.cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source += "".join(f"\n{name} = {value!r}" for name, value in changes.items())
-    stamps, pictures, began = {}, [], time.perf_counter()
-
-    def after(cell, cell_index, **_):
-        stamps[cell_index] = time.perf_counter() - began - sum(stamps.values())
-        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
-            pictures.append(time.perf_counter() - began)
-
-    client = nbclient.NotebookClient(book, timeout=None, kernel_name="python3", on_cell_executed=after,
-                                     resources={"metadata": {"path": str(path.parent if path else ROOT)}})
-    before = os.environ.get("POLARITY_RUNS")
-    os.environ["POLARITY_RUNS"] = runs
-    try:
-        client.execute()
-    finally:
-        os.environ.pop("POLARITY_RUNS") if before is None else os.environ.update(POLARITY_RUNS=before)
-    whole = time.perf_counter() - began
-    first_lines = {book.cells[i].source.splitlines()[0]: round(s, 1) for i, s in stamps.items() if book.cells[i].source}
-    return pictures[0] if pictures else whole, whole, dict(sorted(first_lines.items(), key=lambda item: -item[1])[:4])
+def opened(path: Path, folder: Path, parameters: dict) -> tuple[float, float, dict[str, float]]:
+    """Execute a notebook as the study does: seconds to its last picture and to its end, and of its slowest cells."""
+    began = time.time()
+    execute(path, folder / f"{path.stem}.executed.ipynb", parameters)
+    whole = time.time() - began
+    cells = nbformat.read(folder / f"{path.stem}.executed.ipynb", 4).cells
+    done = [(cell.source.partition("\n")[0], cell.metadata.papermill) for cell in cells if cell.cell_type == "code"]
+    pictures = [datetime.fromisoformat(cell.metadata.papermill.end_time).replace(tzinfo=UTC).timestamp() - began
+                for cell in cells if any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))]
+    slowest = sorted(done, key=lambda item: -item[1].duration)[:4]
+    return max(pictures, default=whole), whole, {line: round(told.duration, 1) for line, told in slowest}
 
 
 def row(what: str, ours: float, peer: float | None = None, peer_name: str = "", **more) -> dict:
@@ -82,16 +71,20 @@ def main():
     if not args.quick:
         rows.append(row("make plan, of the preview", command("-m", "polarity_lib", "plan"), peers, PEERS))
         rows.append(row("make plan FULL=1", command("-m", "polarity_lib", "plan", "--full"), peers, PEERS))
-    with tempfile.TemporaryDirectory() as runs:
-        kernel = opened(None, runs, {})[1]
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, POLARITY_RUNS=folder):  # nothing is there yet
+        runs = Path(folder)
+        empty = runs / "empty.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}), empty)
+        kernel = opened(empty, runs, {})[1]
+        own = {"figures_dir": f"{folder}/figures"}
         for path in [notebook_numbered("02")] if args.quick else finished():
-            first, whole, cells = opened(path, runs, {"scale": "smoke"} if args.quick else {})
+            last, whole, cells = opened(path, runs, own | ({"scale": "smoke"} if args.quick else {}))
             rows.append(row(f"notebook {path.stem}, runs finished: all cells", whole, kernel, "a kernel that runs nothing",
-                            first_picture=round(first, 1), cells=cells))
+                            last_picture=round(last, 1), cells=cells))
         if not (args.no_training or args.quick):
             path = notebook_numbered("00")
-            first, whole, cells = opened(path, runs, {})
-            rows.append(row(f"notebook {path.stem}, from nothing: first figure", first, cells=cells))
+            last, whole, cells = opened(path, runs, own | {"reuse_published": False})
+            rows.append(row(f"notebook {path.stem}, from nothing: the figure of its runs", last, cells=cells))
             rows.append(row(f"notebook {path.stem}, from nothing: all cells", whole))
     keep("waiting", rows, ("torch", "pandas", "jupyterlab"))
 

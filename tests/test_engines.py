@@ -116,7 +116,6 @@ def test_rows_are_put_in_order_when_few_are_in_use():
     assert parents.tolist() == [1, 2] and tokens.tolist() == [6, 7] and moved[alive].tolist() == [0, 1]
 
 
-
 def naive(policy, problems, group_size, seed, limit, temperature, top_p):
     """One rollout at a time, the whole prefix recomputed for every token."""
     numbers, texts = uniforms(seed, problems, group_size, limit), []

@@ -43,5 +43,5 @@ class Cache:
         keys, values = (kept[layer, :U, :, : at + 1].flatten(0, 1) for kept in (self._keys, self._values))  # [U*K, L, D]
         scores = torch.bmm(q_UHD.view(U * self.K, -1, self.D), keys.transpose(1, 2))
         if self._hidden_UW is not None:
-            scores[..., : self.W] += self._hidden_UW.repeat_interleave(self.K, 0)[:, None]
+            scores.unflatten(0, (U, self.K))[..., : self.W] += self._hidden_UW[:, None, None]
         return torch.bmm(scores.softmax(-1), values).view(U, -1)
