@@ -60,6 +60,33 @@ def run_seconds(config: RunConfig) -> float:
     return seconds * float(factors.get((config.method, config.minibatches), 1.0))
 
 
+ENOUGH = 5  # finished runs of a family in the runs folder, before they say how fast this machine is
+
+
+def pace(configs: Iterable[RunConfig]) -> dict[str, float]:
+    """How many times as long as the table says this machine takes, by family of worlds; told by its own finished runs.
+
+    Args:
+        configs: runs of a plan; those that ended in the runs folder count. A family of which fewer than `ENOUGH`
+            have ended is not in the answer.
+    """
+    ratios: dict[str, list[float]] = {}
+    for config in configs:
+        if config.steps and (taken := _seconds_taken(config)) is not None:
+            ratios.setdefault(any_world(config.world).family, []).append(taken / run_seconds(config))
+    return {family: float(np.median(found)) for family, found in ratios.items() if len(found) >= ENOUGH}
+
+
+def _seconds_taken(config: RunConfig) -> float | None:
+    """A finished run's own clock; what is amiss with a run's files is told where they are loaded."""
+    path = runs_root() / config.name / "metrics.parquet"
+    try:
+        rows = pd.read_parquet(path, columns=["metric", "value"], filters=[("metric", "==", "timing.run")])
+    except (OSError, ValueError):
+        return None
+    return float(rows.value.iloc[-1]) if len(rows) else None
+
+
 # One run of a language model on a GPU of 24 GB. Assumed, not measured.
 TOKENS_PER_SECOND = {"torch": 3000, "vllm": 10000}  # sampled, for about a billion parameters
 FLOPS = 55e12  # a third of such a GPU's peak in bf16

@@ -303,6 +303,7 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
     cores, where = (1, "one GPU") if at_paper_scale(settings.scale) else (cores, f"{cores} cores")
     lines.append(f"{'notebook':<38}{'experiment':<16}{'arms':>5}{'seeds':>6}{'runs':>6}{'to do':>7}{'hours':>8}")
     starts: dict[str, StartConfig] = {}
+    pace = costs.pace(a.config for job in jobs for a in job.runs)
     for notebook in notebooks(settings.only):
         mine = experiments_of(notebook, settings)
         left += notebook_seconds()
@@ -311,7 +312,7 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
         for name in mine:
             own = [job for job in jobs if (job.experiment, job.notebook) == (name, notebook.stem)]
             todo = [a for job in own for a in job.runs if not is_finished(a.config, settings.reuses)]
-            seconds = sum(run_seconds(a.config) for a in todo)
+            seconds = sum(run_seconds(a.config) * pace.get(any_world(a.config.world).family, 1.0) for a in todo)
             starts |= {a.config.start.name: a.config.start for a in todo if not a.config.start.model}
             left += seconds
             arms = len(experiments_at(settings.scale)[name].arms(scale_named(settings.scale), 0))
@@ -327,7 +328,9 @@ def plan_text(settings: Settings, cores: int = 2) -> str:
     if at_paper_scale(settings.scale):
         return "\n".join([*lines, *model_lines(jobs)])
     lines.append("A run that two experiments share is counted and computed once. "
-                 "Hours are fitted to measured runs (data/costs.csv) and assume cores like the one they ran on.")
+                 "Hours are fitted to measured runs (data/costs.csv) and assume cores like the one they ran on"
+                 + (", times what runs finished here took: " + ", ".join(f"{family} {x:.1f}" for family, x in pace.items())
+                    if pace else "") + ".")
     if waiting := untuned(jobs):
         lines.append(f"Not tuned yet, so at a rate that is not their own (`python -m polarity_lib tune` finds it): {waiting}.")
     if settings.device == "cuda":

@@ -46,3 +46,15 @@ def test_snakemakes_seconds_become_rows(tmp_path, monkeypatch):
     table = pd.read_csv(tmp_path / "costs.csv").set_index("what")
     assert table.seconds.to_dict() == {"run": 4.0, "start": 3.0, "notebook": 25.0}  # two seeds in one job
     assert table.name.to_dict() == {"run": f"{job.experiment}/grpo", "start": start.corpus, "notebook": "10_x"}
+
+
+def test_runs_finished_here_say_how_fast_this_machine_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("POLARITY_RUNS", str(tmp_path))
+    configs = [arm.config for arm in experiment("psr_nsr_search", "grpo", "tiny", 5)]
+    for i, config in enumerate(configs):
+        assert costs.pace(configs) == {}  # fewer than five say nothing
+        folder = tmp_path / config.name
+        folder.mkdir()
+        rows = {"metric": ["test/pass@1", "timing.run"], "value": [0.5, (1, 2, 3, 4, 50)[i] * costs.run_seconds(config)]}
+        pd.DataFrame(rows).to_parquet(folder / "metrics.parquet")
+    assert costs.pace(configs) == {"countdown": pytest.approx(3)}  # their median
