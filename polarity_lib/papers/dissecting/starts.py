@@ -18,6 +18,7 @@ from polarity_lib.experiments import in_world, unless_smoke
 
 WORLD = "latent"
 CORPUS = "remarks_often"
+BATCHES = 60  # of a run: nearly all that GRPO gains in latent falls in the first 30
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ STARTS = {"cold": Start(COLD, 300), "zero": Start(ZERO, 400), "cold_short": Star
 
 
 def from_start(scale: Scale, name: str, method: str, seed: int, size: str = "", **fields) -> RunConfig:
-    """A run by the world's protocol from one of these starts, at the method's own rate there unless one is given."""
+    """A run by the world's protocol but for its length, at the method's own rate there unless one is given."""
     start = STARTS[choose("start", name, STARTS)]
+    fields = unless_smoke(scale, steps=BATCHES, curve_every=10) | fields
     config = in_world(scale, method, seed, WORLD, corpus=CORPUS, **fields)
     steps = unless_smoke(scale, steps=start.steps, batch=start.batch)
     return config.but(start=replace(config.start, mixture=start.mixture, **steps, **({"size": size} if size else {})))
