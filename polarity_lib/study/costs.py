@@ -60,7 +60,7 @@ def run_seconds(config: RunConfig) -> float:
     return seconds * float(factors.get((config.method, config.minibatches), 1.0))
 
 
-ENOUGH = 5  # finished runs of a family in the runs folder, before they say how fast this machine is
+ENOUGH = 3  # finished runs of a family in the runs folder, before they say how fast this machine is
 
 
 def pace(configs: Iterable[RunConfig]) -> dict[str, float]:

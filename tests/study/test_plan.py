@@ -22,8 +22,8 @@ def test_a_job_asks_for_the_base_policies_of_its_unfinished_runs(notebooks):
 
 def test_the_preview_is_the_headline_arms_with_one_seed(notebooks):
     jobs = plan.study_jobs(Settings())
-    assert [j.arm for j in jobs if j.experiment == "psr_nsr_search"] == [a.name for a in experiment("psr_nsr_search")]
-    assert {j.experiment for j in jobs} == {"tour", "psr_nsr_latent", "psr_nsr_search"}
+    assert [j.arm for j in jobs if j.experiment == "psr_nsr_latent"] == [a.name for a in experiment("psr_nsr_latent")]
+    assert {j.experiment for j in jobs} == {"tour", "psr_nsr_latent"}
     assert all(len(j.runs) == j.seeds == 1 for j in jobs)
 
 

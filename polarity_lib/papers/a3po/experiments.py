@@ -142,7 +142,7 @@ def single_polarity(scale: Scale, seed: int) -> dict[str, RunConfig]:
 EXPERIMENTS = {
     "polarity_weights": Experiment(polarity_weights, 3, "30", preview=False),
     "token_shaping": Experiment(token_shaping, 3, "31", preview=False),
-    "a3po": Experiment(a3po, 10, "32"),
+    "a3po": Experiment(a3po, 10, "32", preview=False),
     "a3po_one_rate": Experiment(a3po_one_rate, 10, "32", preview=False),
     "a3po_over_rate": Experiment(a3po_over_rate, 3, "32", preview=False),
     "a3po_ablations": Experiment(a3po_ablations, 3, "32", preview=False),

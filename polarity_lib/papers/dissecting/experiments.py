@@ -207,7 +207,7 @@ EXPERIMENTS = {
     "dissect_rates": Experiment(rates, 3, "20", preview=False),
     "dissect_schedules": Experiment(schedules, 3, "20", preview=False),
     "dissect_many_ways": Experiment(many_ways, 3, "20", preview=False),
-    "dissect_short_answers": Experiment(short_answers, 8, "22"),
+    "dissect_short_answers": Experiment(short_answers, 8, "22", preview=False),
     "dissect_short_answers_ablated": Experiment(short_answers_ablated, 3, "22", preview=False),
     "dissect_injection": Experiment(injection, 3, "22", preview=False),
 }

@@ -230,14 +230,14 @@ def world_steps(scale: Scale) -> int:
 
 
 EXPERIMENTS = {
-    "practice_clip": Experiment(clip, 8, "70"),
+    "practice_clip": late(clip, 8, "70"),
     "practice_clip_one_rate": late(clip_one_rate, 8, "70"),
     "practice_clip_unmatched": late(clip_unmatched, 3, "70"),
     "practice_clip_others": late(clip_others, 3, "70"),
     "practice_one_side": late(one_side, 4, "70"),
     "practice_sequence_mask": late(sequence_mask, 4, "70"),
     "practice_clip_higher": late(clip_higher, 4, "70"),
-    "practice_denominator": Experiment(denominator, 8, "71"),
+    "practice_denominator": late(denominator, 8, "71"),
     "practice_denominator_few": late(denominator_few, 8, "71"),
     "practice_denominator_more": late(denominator_more, 3, "71"),
     "practice_divergence": late(divergence, 4, "71"),

@@ -114,7 +114,8 @@ def tour(scale: Scale, seed: int) -> dict[str, RunConfig]:
 EXPERIMENTS = {"tour": Experiment(tour, 1, "00")}
 for _world in WORLDS:
     EXPERIMENTS |= {
-        f"psr_nsr_{_world}": Experiment(functools.partial(psr_nsr, _world), 10, "10,11" if _world == "latent" else "10"),
+        f"psr_nsr_{_world}": Experiment(functools.partial(psr_nsr, _world), 10, "10,11" if _world == "latent" else "10",
+                                        preview=_world == "latent"),  # in search a run takes many minutes
         f"one_rate_{_world}": Experiment(functools.partial(at_one_rate, _world), 10, "10,11" if _world == "latent" else "10",
                                          preview=False),
         f"over_rate_{_world}": Experiment(functools.partial(over_rate, _world), 3, "10,11", preview=False),
