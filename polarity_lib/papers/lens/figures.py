@@ -258,9 +258,9 @@ def _square(arm: str, values: pd.Series, runs: Runs | None, metric: str) -> str:
     words = f"{arm_label(arm)}\n{values[arm]:.1f}"
     if arm == "grpo":
         return words
-    words += f"\n{values[arm] - values['grpo']:+.1f}"
+    words += f"\n{values[arm] - values['grpo']:+z.1f}"
     found = paired_t(gap(runs, arm, "grpo", metric)) if runs else None
-    return words if found is None or np.isnan(found.low) else f"{words}\n({found.low:+.1f}, {found.high:+.1f})"
+    return words if found is None or np.isnan(found.low) else f"{words}\n({found.low:+z.1f}, {found.high:+z.1f})"
 
 
 def plot_minus(runs: Runs, pairs: list[tuple[str, str]], metrics: dict[str, str], axes=None, side: int = 0):
