@@ -17,7 +17,7 @@ construction.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,7 @@ CORPORA: dict[str, Corpus] = {
     # Prompts of which one in ten, or three, hold a remark in brackets; a start's own mixture says which traces.
     "remarks": Corpus(((1.0, {"worked": 1.0}),), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.1}),
     "remarks_often": Corpus(((1.0, {"worked": 1.0}),), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.3}),
+    "remarks_learned": Corpus((LEARNED, (1.0, {"worked": 1.0})), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.3}),
     "strong": Corpus(((1.0, {"worked": 0.35, "checked": 0.2, "direct": 0.45}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
 }
 
@@ -107,6 +108,15 @@ def _rate(step: int, start: StartConfig) -> float:
     return start.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, start.steps - warm)))
 
 
+def beginning(start: StartConfig, folder: RunFolder) -> tuple[RunFolder, int]:
+    """What starts have in common that differ in the mixture of their last phase alone: its checkpoint's folder, and the step
+    at which they part (0: from the first text). So the levels of a dial cost one beginning and an end each."""
+    phases = CORPORA[start.corpus].phases
+    parts_at = next((s for s in range(start.steps) if len(phases) == 1 or s / start.steps >= phases[-2][0]), start.steps)
+    common = replace(start, mixture=())
+    return RunFolder(f"beginning-{common.name}", common.identity, folder.path.parent), parts_at
+
+
 def warm_start(start: StartConfig, folder: RunFolder, device: str = "cpu") -> Policy:
     """Train one base policy: next-token cross-entropy on the answers of a corpus.
 
@@ -121,8 +131,8 @@ def warm_start(start: StartConfig, folder: RunFolder, device: str = "cpu") -> Po
     model = policy.model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=start.rate, weight_decay=0.01, fused=True)
     rng = np.random.default_rng(derive_seed("corpus", start.corpus, start.seed))
-    first = 0
-    if saved := folder.load_checkpoint():
+    first, common, branches_at = 0, *beginning(start, folder)
+    if saved := folder.load_checkpoint() or common.load_checkpoint():
         first = saved["step"]
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -139,10 +149,14 @@ def warm_start(start: StartConfig, folder: RunFolder, device: str = "cpu") -> Po
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if (step + 1) % CHECKPOINT_EVERY == 0:
+        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == branches_at:
             folder.watch({"step": step, "steps": start.steps, "loss": loss.item()})
-            folder.save_checkpoint({"step": step + 1, "model": model.state_dict(),
-                                    "optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state})
+            state = {"step": step + 1, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                     "rng": rng.bit_generator.state}
+            folder.save_checkpoint(state)
+            if step + 1 == branches_at:
+                with common.lock():
+                    common.save_checkpoint(state)
         if (step + 1) % 100 == 0:
             left = (time.monotonic() - began) / (step + 1 - first) * (start.steps - step - 1)
             say(f"base policy {start.name}: step {step + 1}/{start.steps}, loss {loss.item():.3f}, {left:.0f} s left")

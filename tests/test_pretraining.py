@@ -61,6 +61,16 @@ def test_a_stopped_warm_start_ends_as_if_never_stopped(tmp_path, monkeypatch, ca
     assert not (tmp_path / start.name / "checkpoint.pt").exists()
 
 
+def test_mixtures_of_a_last_phase_share_what_comes_before(tmp_path, capsys):
+    starts = [StartConfig("latent", "smoke", steps=5, seed=0, batch=4, mixture=mixture)
+              for mixture in ((), (("checked", 1.0),), (("noisy", 1.0),))]
+    alone = [weights(base_policy(start, root=tmp_path / str(i))) for i, start in enumerate(starts)]
+    assert "continues" not in capsys.readouterr().err and not torch.equal(alone[0], alone[1])
+    for start, expected in zip(starts, alone):
+        assert torch.equal(weights(base_policy(start, root=tmp_path)), expected)
+    assert capsys.readouterr().err.count("continues at step 3 of 5") == 2  # 0.6 of five steps
+
+
 def test_a_base_policy_is_made_once_and_again_when_damaged(tmp_path, capsys):
     made = weights(base_policy(SHORT, root=tmp_path))
     file = tmp_path / SHORT.name / "weights.pt"

@@ -28,7 +28,7 @@ from polarity_lib.papers.dissecting.stability import (
     wrong_order,
     wrong_order_by_resampling,
 )
-from polarity_lib.papers.dissecting.starts import COLD, WORLD
+from polarity_lib.papers.dissecting.starts import WORLD
 from polarity_lib.policy import Policy, one_thread
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
@@ -40,7 +40,7 @@ SEED = 1000  # a validation seed
 PROBLEMS, RUNS = 60, 64
 COUNTS = (1, 2, 4, 8, 16, 32)
 TEMPERATURES = {"t1": 1.0, "t06": 0.6}
-START = StartConfig("remarks", "tiny", 400, SEED, mixture=COLD)
+START = StartConfig("remarks", "tiny", 400, SEED, mixture=(("worked", 0.75), ("checked", 0.25)))
 CLOSE = 0.05  # between formula and resampling, as probabilities; ours
 
 

@@ -1,12 +1,13 @@
 """Base policies by corpus: where reinforcement learning begins.
 
-    cold    *cold start*: right step-by-step traces only, some of them re-checked; what remains wrong is the fault of
-            a short warm start
+    cold    *cold start*: every text is right and marks its answer; most show their work, many of those re-check each step
     zero    *zero-RL*: a broad and noisy corpus of mixed formats: answers at once, an unreliable writer, work whose
             answer is not marked, a few right traces
-    cold_short  the pair of equal accuracy: cold's corpus, stopped where it is as accurate as zero
+    cold_seldom  the pair of equal accuracy: cold's sources, work shown so seldom that it is about as accurate as zero
 
-All three read prompts of which three in ten hold a remark in brackets (corpus `remarks_often`), so that the tokens of the
+Before that all three learn to work a problem out, so that there is something to select: a base with one way of working
+moves little under GRPO (data/pilots.csv). What they work out wrongly is the fault of limited training.
+All read prompts of which three in ten hold a remark in brackets, so that the tokens of the
 attacks are known. Sources are described in `polarity_lib.pretraining`. Which base model the paper's zero-RL part
 uses, and its prompt, are unverified.
 """
@@ -17,22 +18,23 @@ from polarity_lib.config import RunConfig, Scale, choose
 from polarity_lib.experiments import in_world, unless_smoke
 
 WORLD = "latent"
-CORPUS = "remarks_often"
+CORPUS = "remarks_learned"
 BATCHES = 60  # of a run: nearly all that GRPO gains in latent falls in the first 30
 
 
 @dataclass(frozen=True)
 class Start:
-    """A mixture of sources and how long it is read, at scale tiny."""
+    """The mixture of sources of the last phase, and how long all is read, at scale tiny."""
 
     mixture: tuple[tuple[str, float], ...]
-    steps: int
-    batch: int = 96  # texts per step
+    steps: int = 600
+    batch: int = 128  # texts per step
 
 
-COLD = (("worked", 0.75), ("checked", 0.25))
-ZERO = (("direct", 0.35), ("noisy", 0.25), ("unmarked", 0.25), ("worked", 0.1), ("checked", 0.05))
-STARTS = {"cold": Start(COLD, 300), "zero": Start(ZERO, 400), "cold_short": Start(COLD, 220)}
+COLD = (("direct", 0.4), ("checked", 0.35), ("worked", 0.25))
+SELDOM = (("direct", 0.65), ("checked", 0.2), ("worked", 0.15))
+ZERO = (("direct", 0.4), ("noisy", 0.22), ("unmarked", 0.3), ("worked", 0.05), ("checked", 0.03))
+STARTS = {"cold": Start(COLD), "zero": Start(ZERO), "cold_seldom": Start(SELDOM)}
 
 
 def from_start(scale: Scale, name: str, method: str, seed: int, size: str = "", **fields) -> RunConfig:

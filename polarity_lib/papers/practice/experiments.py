@@ -8,7 +8,7 @@ import functools
 from dataclasses import replace
 
 from polarity_lib.config import RunConfig, Scale
-from polarity_lib.experiments import Experiment, in_world, late, swept, unless_smoke, world_rate
+from polarity_lib.experiments import in_world, late, swept, unless_smoke, world_rate
 from polarity_lib.papers.baselines.experiments import compared, one_rate
 from polarity_lib.problems import world_named
 
