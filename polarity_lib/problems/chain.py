@@ -264,7 +264,7 @@ CHAIN_WORLDS = {
                protocol=PROTOCOL | {"steps": 80, "curve_every": 10}),
         # The base works out half of the few short problems and hardly any of the long ones: many groups of 16 are all wrong,
         # and can come alive.
-        _world(Chains("rare", RARE_LEVELS, high=RARE_HIGH, apart=True), corpus="rare_long", start_steps=450,
+        _world(Chains("rare", RARE_LEVELS, high=RARE_HIGH, apart=True), corpus="rare_long", start_steps=700,
                protocol=PROTOCOL | {"steps": 100, "prompts_per_step": 16, "rollouts_per_prompt": 16}),
         # For offline learning: wrong answers are often worked out, with right steps before and after the error.
         _world(Chains("gems", range(2, 6), high=20, apart=True), corpus="gems", start_steps=320, protocol=OFFLINE),
