@@ -27,7 +27,7 @@ class Start:
     """The mixture of sources of the last phase, and how long all is read, at scale tiny."""
 
     mixture: tuple[tuple[str, float], ...]
-    steps: int = 600
+    steps: int = 700
     batch: int = 128  # texts per step
 
 

@@ -161,7 +161,7 @@ MIXED_FORMATS = (("direct", 0.4), ("noisy", 0.22), ("unmarked", 0.3), ("worked",
 
 def _rambling(scale: Scale, method: str, seed: int, rate: float, **fields) -> RunConfig:
     config = _short(scale, method, seed, rate, corpus="remarks_learned", **fields)
-    return config.but(start=replace(config.start, mixture=MIXED_FORMATS, **unless_smoke(scale, steps=600, batch=128)))
+    return config.but(start=replace(config.start, mixture=MIXED_FORMATS, **unless_smoke(scale, steps=700, batch=128)))
 
 
 DENOMINATORS = {"sequence": "grpo", "token": "both_polarities", "constant": "grpo_constant"}
