@@ -4,8 +4,9 @@
     zero    *zero-RL*: a broad and noisy corpus of mixed formats: answers at once, an unreliable writer, work whose
             answer is not marked, a few right traces
     cold_seldom  the pair of equal accuracy: cold's sources, work shown so seldom that it is about as accurate as zero
+    thorough     cold's sources, but whoever shows work nearly always re-checks it: answers have something to leave out
 
-Before that all three learn to work a problem out, so that there is something to select: a base with one way of working
+Before that all of them learn to work a problem out, so that there is something to select: a base with one way of working
 moves little under GRPO (data/pilots.csv). What they work out wrongly is the fault of limited training.
 All read prompts of which three in ten hold a remark in brackets, so that the tokens of the
 attacks are known. Sources are described in `polarity_lib.pretraining`. Which base model the paper's zero-RL part
@@ -34,7 +35,8 @@ class Start:
 COLD = (("direct", 0.4), ("checked", 0.35), ("worked", 0.25))
 SELDOM = (("direct", 0.65), ("checked", 0.2), ("worked", 0.15))
 ZERO = (("direct", 0.4), ("noisy", 0.22), ("unmarked", 0.3), ("worked", 0.05), ("checked", 0.03))
-STARTS = {"cold": Start(COLD), "zero": Start(ZERO), "cold_seldom": Start(SELDOM)}
+THOROUGH = (("direct", 0.4), ("checked", 0.55), ("worked", 0.05))
+STARTS = {"cold": Start(COLD), "zero": Start(ZERO), "cold_seldom": Start(SELDOM), "thorough": Start(THOROUGH)}
 
 
 def from_start(scale: Scale, name: str, method: str, seed: int, size: str = "", **fields) -> RunConfig:
