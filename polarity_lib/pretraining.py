@@ -57,7 +57,8 @@ CORPORA: dict[str, Corpus] = {
     "mix": Corpus(((1.0, {"worked": 0.2, "checked": 0.1, "direct": 0.7}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
     # Prompts of which one in ten, or three, hold a remark in brackets; a start's own mixture says which texts the last phase has.
     "remarks": Corpus(((1.0, {"worked": 1.0}),), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.1}),
-    "remarks_learned": Corpus(((0.75, {"worked": 1.0}), (1.0, {"worked": 1.0})), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.3}),
+    "remarks_learned": Corpus(((0.75, {"worked": 1.0}), (1.0, {"worked": 1.0})),
+                              problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.3}),
     "strong": Corpus(((1.0, {"worked": 0.35, "checked": 0.2, "direct": 0.45}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
 }
 

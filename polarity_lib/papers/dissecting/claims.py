@@ -460,7 +460,7 @@ CLAIMS = (
             Subtest("not worse at pass@1", P1, "", compare(is_not_worse, "rlr", "verdicts", P1), primary=True),
             Subtest("better under a tight budget", "tight/pass@1", "", compare(is_greater, "rlr", "verdicts", "tight/pass@1")),
         ),
-        "latent, cold start",
+        "latent, cold start that re-checks",
         PAPER,
     ),
     Claim(

@@ -8,7 +8,7 @@ from polarity_lib.config import RunConfig, Scale
 from polarity_lib.experiments import Experiment, in_world, is_tuned, swept, unless_smoke
 from polarity_lib.papers.baselines.experiments import one_rate
 from polarity_lib.papers.dissecting.methods import NEGATIVES, POSITIVES
-from polarity_lib.papers.dissecting.starts import STARTS, WORLD, from_start
+from polarity_lib.papers.dissecting.starts import BATCHES, STARTS, WORLD, from_start
 
 MAIN = ("cold", "zero")
 POLARITIES = {"both": "both_polarities", "right": POSITIVES, "wrong": NEGATIVES}
@@ -142,7 +142,7 @@ def many_ways(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 # --- notebook 22 --------------------------------------------------------------------
 
-KAPPA, WIDE = 3.0, 6.0  # tokens: about 10 and 20 per cent of a cold start's answer
+KAPPA, WIDE = 5.0, 10.0  # tokens: 10 and 20 per cent of a re-checked answer
 LENGTHS = {
     "kappa 20 %": {"kappa": WIDE},
     "not divided": {"spread": "none"},
@@ -154,7 +154,8 @@ LENGTHS = {
 
 def _continued(scale: Scale, seed: int, method: str, **options) -> RunConfig:
     """Half of the run makes the finished policy, half continues: the arms are one run up to there."""
-    return _arm(scale, "cold", method, seed, options=options, probes=("tight",), **unless_smoke(scale, steps=120, curve_every=15))
+    twice = unless_smoke(scale, steps=2 * BATCHES, curve_every=15)
+    return _arm(scale, "thorough", method, seed, options=options, probes=("tight",), **twice)
 
 
 def short_answers(scale: Scale, seed: int) -> dict[str, RunConfig]:

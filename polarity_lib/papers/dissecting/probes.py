@@ -18,7 +18,6 @@ from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two
 from polarity_lib.papers.dissecting import dead_groups, stability
 from polarity_lib.policy import Policy, pack, token_logprobs
-from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.problems.chain import ATTACKS, LIMIT, obeyed, read_question, write_question, write_trace
 from polarity_lib.verification import verify
@@ -182,13 +181,13 @@ def dead(policy: Policy, config: RunConfig) -> dict[str, float]:
 
 
 def tight(policy: Policy, config: RunConfig) -> dict[str, float]:
-    """Accuracy where answers are cut off at half the mean length of the base policy's.
+    """Accuracy where answers are cut off at half the length that they have when every step is re-checked.
 
     tight/budget    tokens allowed        tight/pass@1    under that budget        tight/full    without it, same problems
     """
     problems, samples = _problems(config, FEW), min(SOME, config.final_samples)
-    base = _judged(base_policy(config.start, policy.device.type), problems, samples, f"{config.seed}/probe/tight/base")
-    budget = max(2, int(base.mask_NT.sum(1).mean()) // 2)
+    rechecked = [len(policy.encode(write_trace(read_question(p.prompt), "checked"))) + 1 for p in problems]
+    budget = int(np.mean(rechecked)) // 2
     label, found = f"{config.seed}/probe/tight", {"tight/budget": float(budget)}
     for name, limit in (("tight/pass@1", budget), ("tight/full", None)):
         rollouts = make_sampler(policy, max_new_tokens=limit).sample(problems, samples, label)
