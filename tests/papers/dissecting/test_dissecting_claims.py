@@ -34,11 +34,13 @@ def test_every_experiment_can_be_asked_for(name, scale):
 
 
 def test_starts_are_told_apart_by_their_corpus_alone():
-    cold, zero, seldom = (from_start(SCALES["tiny"], name, "base", 0, steps=0).start for name in STARTS)
-    assert len({replace(s, mixture=()) for s in (cold, zero, seldom)}) == 1 and len({s.name for s in (cold, zero, seldom)}) == 3
+    starts = {name: from_start(SCALES["tiny"], name, "base", 0, steps=0).start for name in STARTS}
+    assert len({replace(start, mixture=()) for start in starts.values()}) == 1
+    assert len({start.name for start in starts.values()}) == len(STARTS)
     right = {"worked", "checked", "direct"}  # texts that are right and mark their answer
-    assert {s for s, _ in cold.mixture} == {s for s, _ in seldom.mixture} == right and not {s for s, _ in zero.mixture} <= right
-    assert dict(seldom.mixture)["direct"] > dict(cold.mixture)["direct"]
+    assert {name for name, start in starts.items() if {source for source, _ in start.mixture} == right} == set(STARTS) - {"zero"}
+    cold, seldom, thorough = (dict(starts[name].mixture) for name in ("cold", "cold_seldom", "thorough"))
+    assert seldom["direct"] > cold["direct"] == thorough["direct"] and thorough["checked"] > 10 * thorough["worked"]
     assert all(sum(weight for _, weight in start.mixture) == pytest.approx(1.0) for start in STARTS.values())
 
 
