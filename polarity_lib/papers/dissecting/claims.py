@@ -409,7 +409,7 @@ CLAIMS = (
                 "interaction at equal accuracy of the starts",
                 P1,
                 "",
-                functools.partial(_found, is_greater, interaction(P1, "cold_seldom", "zero"), _as_named, {}),
+                functools.partial(_found, is_greater, interaction(P1, "cold_short", "zero"), _as_named, {}),
                 experiment="dissect_pair",
             ),
         ),
@@ -482,7 +482,7 @@ CLAIMS = (
             ),
             Subtest("the gain grows with the size of the policy", P1, "", _grows_with_size),
         ),
-        "latent, cold start, work shown seldom",
+        "latent, cold start, short answers",
         PAPER,
     ),
     Claim(

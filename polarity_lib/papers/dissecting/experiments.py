@@ -71,7 +71,7 @@ def own_rates(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 def pair(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebook 20: two corpora at equal accuracy: zero-RL, and a cold start that shows its work seldom."""
-    return _polarities(scale, seed, ("zero", "cold_seldom"))
+    return _polarities(scale, seed, ("zero", "cold_short"))
 
 
 def matched(scale: Scale, seed: int) -> dict[str, RunConfig]:
@@ -188,10 +188,10 @@ def injection(scale: Scale, seed: int) -> dict[str, RunConfig]:
     arms = {}
     for size in SIZES.get(scale.policy, (scale.policy,)):
         own = {"size": size, **groups}
-        arms[f"{size}/base"] = _base(scale, "cold_seldom", seed, **own)
+        arms[f"{size}/base"] = _base(scale, "cold_short", seed, **own)
         wanted = INJECTED | (VARIANTS if size == scale.policy else {})
         arms |= {
-            f"{size}/{name}": _arm(scale, "cold_seldom", method, seed, options=options, probes=("training_fit",), **own)
+            f"{size}/{name}": _arm(scale, "cold_short", method, seed, options=options, probes=("training_fit",), **own)
             for name, (method, options) in wanted.items()
         }
     return arms

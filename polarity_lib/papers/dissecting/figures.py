@@ -18,7 +18,7 @@ from polarity_lib.plots import BASE, NEUTRAL, RIGHT, WRONG, arm_colour, arm_labe
 from polarity_lib.problems.chain import ATTACKS
 
 BOTH = "#0072B2"
-START_LABELS = {"cold": "cold start", "zero": "zero-RL", "cold_seldom": "cold start, work shown seldom",
+START_LABELS = {"cold": "cold start", "zero": "zero-RL", "cold_short": "cold start, short answers",
                 "thorough": "cold start that re-checks"}
 ARMS = ("both", "right", "wrong")
 _ARM_STYLES = {

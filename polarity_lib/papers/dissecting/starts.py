@@ -3,8 +3,9 @@
     cold    *cold start*: every text is right and marks its answer; most show their work, many of those re-check each step
     zero    *zero-RL*: a broad and noisy corpus of mixed formats: answers at once, an unreliable writer, work whose
             answer is not marked, a few right traces
-    cold_seldom  the pair of equal accuracy: cold's sources, work shown so seldom that it is about as accurate as zero
-    thorough     cold's sources, but whoever shows work nearly always re-checks it: answers have something to leave out
+    cold_short  the pair of equal accuracy: cold's sources, most answers short: work is shown so seldom that it is
+                about as accurate as zero
+    thorough    cold's sources, but whoever shows work nearly always re-checks it: answers have something to leave out
 
 Before that all of them learn to work a problem out, so that there is something to select: a base with one way of working
 moves little under GRPO (data/pilots.csv). What they work out wrongly is the fault of limited training.
@@ -33,10 +34,10 @@ class Start:
 
 
 COLD = (("direct", 0.4), ("checked", 0.35), ("worked", 0.25))
-SELDOM = (("direct", 0.65), ("checked", 0.2), ("worked", 0.15))
+SHORT = (("direct", 0.65), ("checked", 0.2), ("worked", 0.15))
 ZERO = (("direct", 0.4), ("noisy", 0.22), ("unmarked", 0.3), ("worked", 0.05), ("checked", 0.03))
 THOROUGH = (("direct", 0.4), ("checked", 0.55), ("worked", 0.05))
-STARTS = {"cold": Start(COLD), "zero": Start(ZERO), "cold_seldom": Start(SELDOM), "thorough": Start(THOROUGH)}
+STARTS = {"cold": Start(COLD), "zero": Start(ZERO), "cold_short": Start(SHORT), "thorough": Start(THOROUGH)}
 
 
 def from_start(scale: Scale, name: str, method: str, seed: int, size: str = "", **fields) -> RunConfig:
