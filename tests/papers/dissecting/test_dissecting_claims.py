@@ -39,8 +39,8 @@ def test_starts_are_told_apart_by_their_corpus_alone():
     assert len({start.name for start in starts.values()}) == len(STARTS)
     right = {"worked", "checked", "direct"}  # texts that are right and mark their answer
     assert {name for name, start in starts.items() if {source for source, _ in start.mixture} == right} == set(STARTS) - {"zero"}
-    cold, seldom, thorough = (dict(starts[name].mixture) for name in ("cold", "cold_short", "thorough"))
-    assert seldom["direct"] > cold["direct"] == thorough["direct"] and thorough["checked"] > 10 * thorough["worked"]
+    cold, short, thorough = (dict(starts[name].mixture) for name in ("cold", "cold_short", "thorough"))
+    assert short["direct"] > cold["direct"] == thorough["direct"] and thorough["checked"] > 10 * thorough["worked"]
     assert all(sum(weight for _, weight in start.mixture) == pytest.approx(1.0) for start in STARTS.values())
 
 
