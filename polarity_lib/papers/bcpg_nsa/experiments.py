@@ -276,7 +276,7 @@ EXPERIMENTS = {
     "bcpg_taus": late(bcpg_taus, 2, "51"),
     "bcpg_gates": late(bcpg_gates, 4, "51"),
     "bcpg_imitation": late(bcpg_imitation, 3, "50"),
-    "bcpg_offline": Experiment(bcpg_offline, 8, "51"),
+    "bcpg_offline": late(bcpg_offline, 8, "51"),
     "bcpg_judges": late(bcpg_judges, 8, "51"),
     "bcpg_variants": late(bcpg_variants, 3, "51"),
     "bcpg_beta": late(bcpg_beta, 3, "51"),

@@ -113,7 +113,7 @@ def lens_search(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 
 EXPERIMENTS = {
-    "lens": Experiment(lens, 10, "41"),
+    "lens": Experiment(lens, 10, "41", preview=False),
     "lens_neighbours": Experiment(lens_neighbours, 5, "41", preview=False),
     "lens_one_rate": Experiment(lens_one_rate, 10, "41", preview=False),
     "lens_over_rate": Experiment(lens_over_rate, 3, "41", preview=False),
