@@ -1,7 +1,8 @@
-"""Which code a method's numbers came from: a digest of its source and of what that calls here.
+"""Which code a run's numbers came from: a digest of its method's source, of what that calls here, and of its problems.
 
-A run's hash holds the method's name alone, so that a run is found again after a comment was mended. The digest is
-kept beside it (record.json, and published in runs.csv), and a run whose method was edited since is loaded with a line.
+A run's hash holds the names of its method and world alone, so that a run is found again after a comment was mended. The
+digests are kept beside it (record.json, and published in runs.csv), and a run whose method or world was edited since is
+loaded with a line.
 """
 
 import ast
@@ -13,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from types import CellType, CodeType, FunctionType, ModuleType
 
+from polarity_lib.problems import WORLDS, any_world
 from polarity_lib.registry import METHODS
 from polarity_lib.results import say
 
@@ -125,19 +127,40 @@ def _shape(node):
     return repr(node)
 
 
-def say_if_edited(method: str, kept, remedy: str) -> None:
-    """Say in one line, once per process and method, that a kept run was made by other code than is here now.
+@functools.cache
+def problems_digest(world: str, seed: int, count: int = 32) -> str:
+    """A short name for what a run of a seed is asked: the first problems of its pool and of its test, with their answers."""
+    place = any_world(world)
+    asked = [(p.prompt, p.gold) for split in ("train", "test") for p in place.draw(split, min(count, place.size(split)), seed)]
+    return "problems-" + hashlib.sha256(repr(asked).encode()).hexdigest()[:10]
+
+
+def digests(identity: dict) -> dict[str, str]:
+    """What is kept with a run of this identity."""
+    return {"method_digest": method_digest(METHODS[identity["method"]]),
+            "problems_digest": problems_digest(identity["world"], identity["seed"])}
+
+
+def say_if_edited(identity: dict, record: dict, remedy: str) -> None:
+    """Say in one line, once per process and method or world, that a kept run was made by other code than is here now.
 
     Args:
-        kept: the digest that was kept with the run; runs made before digests were kept have none, and nothing is said.
+        identity: the run's.
+        record: what was kept with it. Runs made before digests were kept have none, and nothing is said.
         remedy: what a person can do about it.
     """
-    if not isinstance(kept, str) or method not in METHODS:
-        return
-    now = method_digest(METHODS[method])
-    if kept != now and (method, kept, now) not in _SAID:
-        _SAID.add((method, kept, now))
-        say(f"method {method} was edited since this run was made ({kept}, now {now}); its old numbers are used. {remedy}")
+    method, world = identity["method"], identity["world"]
+    if method in METHODS:
+        say_if_changed(f"method {method}", record.get("method_digest"), method_digest(METHODS[method]), remedy)
+    if world in WORLDS:  # problems of real mathematics may not be here
+        say_if_changed(f"world {world}", record.get("problems_digest"), problems_digest(world, identity["seed"]), remedy)
 
 
-_SAID: set[tuple[str, str, str]] = set()
+def say_if_changed(what: str, kept, now: str, remedy: str) -> None:
+    """The same for anything with a digest; `what` is said once."""
+    if isinstance(kept, str) and kept != now and what not in _SAID:
+        _SAID.add(what)
+        say(f"{what} was edited since this run was made ({kept}, now {now}); its old numbers are used. {remedy}")
+
+
+_SAID: set[str] = set()

@@ -203,7 +203,7 @@ def published_run(run: str) -> dict[str, pd.DataFrame] | None:
         name = folder.parent.name
         if run in _published_table(name, "metrics"):
             for line in _published_table(name, "runs").get(run, pd.DataFrame()).to_dict("records")[:1]:
-                say_if_edited(line["method"], line.get("method_digest"), "To compute it here: reuse_published=False")
+                say_if_edited(json.loads(line["identity"]), line, "To compute it here: reuse_published=False")
             return {t: _published_table(name, t).get(run, _empty(name, t)) for t in TABLES}
     return None
 
@@ -230,7 +230,7 @@ def kept_run(config: RunConfig) -> dict[str, pd.DataFrame] | None:
     folder = RunFolder(config.name, config.identity)
     tables = folder.load()
     if tables is not None:
-        say_if_edited(config.method, folder.record().get("method_digest"), f"To compute it anew, delete {folder.path}")
+        say_if_edited(config.identity, folder.record(), f"To compute it anew, delete {folder.path}")
     return tables
 
 

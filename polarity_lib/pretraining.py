@@ -14,6 +14,7 @@ answer is far better than its samples, and whatever sharpens wins by
 construction.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 
 from polarity_lib.config import ConfigError, StartConfig, choose, derive_seed
+from polarity_lib.digests import say_if_changed
 from polarity_lib.policy import Policy, build_policy, hidden_states, one_thread, pack
 from polarity_lib.problems import chain, countdown
 from polarity_lib.results import Damaged, RunFolder, clear_storage_errors, load_tensors, runs_root, save_tensors, say
@@ -73,6 +75,13 @@ def write_texts(start: StartConfig, step: int, rng: np.random.Generator) -> list
     return corpus.write(start.batch, rng, **({"styles": sources} if sources else {}), **corpus.problems, **more)
 
 
+def texts_digest(start: StartConfig) -> str:
+    """A short name for what a start reads: some texts of its first and of its last step. A corpus's numbers are in no hash."""
+    few, rng = replace(start, batch=16), np.random.default_rng(0)
+    pairs = [pair for step in (0, start.steps - 1) for pair in write_texts(few, step, rng)]
+    return "texts-" + hashlib.sha256(repr(pairs).encode()).hexdigest()[:10]
+
+
 def told_mixture(mixture: tuple) -> str:
     """A mixture as a command line takes it: worked=0.75,checked=0.25."""
     return ",".join(f"{source}={weight!r}" for source, weight in mixture)
@@ -114,7 +123,7 @@ def beginning(start: StartConfig, folder: RunFolder) -> tuple[RunFolder, int]:
     phases = CORPORA[start.corpus].phases
     parts_at = next((s for s in range(start.steps) if len(phases) == 1 or s / start.steps >= phases[-2][0]), start.steps)
     common = replace(start, mixture=())
-    return RunFolder(f"beginning-{common.name}", common.identity, folder.path.parent), parts_at
+    return RunFolder(f"beginning-{common.name}-{texts_digest(common)}", common.identity, folder.path.parent), parts_at
 
 
 def warm_start(start: StartConfig, folder: RunFolder, device: str = "cpu") -> Policy:
@@ -172,7 +181,14 @@ def base_policy(start: StartConfig, device: str = "cpu", root: Path | None = Non
     """
     folder = RunFolder(start.name, start.identity, root or runs_root() / "starts")
     path = folder.path / "weights.pt"
+    choose("corpus", start.corpus, CORPORA)
+    texts = texts_digest(start)
     with folder.lock():
+        if (folder.path / "record.json").exists():
+            say_if_changed(f"corpus {start.corpus}", folder.record().get("texts_digest"), texts,
+                           f"To make the base policy anew, delete {folder.path}")
+        elif not path.exists() and not (folder.path / "checkpoint.pt").exists():
+            folder.begin({"texts_digest": texts})
         policy = build_policy(start.size, derive_seed("init", start.seed))
         if path.exists():
             try:

@@ -23,7 +23,7 @@ from polarity_lib import diagnostics
 from polarity_lib.boards import board, writer_class
 from polarity_lib.config import ConfigError, RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
-from polarity_lib.digests import method_digest, say_if_edited
+from polarity_lib.digests import digests, say_if_edited
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import evaluate, powers_of_two, sampler_gap
 from polarity_lib.exporting import keep_trained
@@ -37,7 +37,7 @@ from polarity_lib.offline import Answers, drawn_anew, stored_answers
 from polarity_lib.policy import Policy, one_thread, token_logprobs
 from polarity_lib.problems import Problem, any_world
 from polarity_lib.provenance import machine_of, provenance
-from polarity_lib.registry import METHODS, PROBES, WATCHES
+from polarity_lib.registry import PROBES, WATCHES
 from polarity_lib.results import RunFolder, say
 from polarity_lib.rewards import control_verdicts
 from polarity_lib.rollouts import Rollouts
@@ -212,12 +212,12 @@ def begin(run: Run, folder: RunFolder, device: str, stacked: int = 1) -> None:
     config, saved = run.config, folder.load_checkpoint()
     if not saved:
         here = provenance(run.policy.model, device) | ({"stacked": stacked} if stacked > 1 else {})
-        folder.begin(here | {"method_digest": method_digest(METHODS[config.method])})
+        folder.begin(here | digests(config.identity))
         return
     run.restore(saved)
     before = folder.record()
     say(f"{config.name}: continues at step {run.step} of {config.steps}")
-    say_if_edited(config.method, before.get("method_digest"), f"To begin anew, delete {folder.path}")
+    say_if_edited(config.identity, before, f"To begin anew, delete {folder.path}")
     here = told_place(machine_of(device), stacked)
     there = before.get("continued", "").rpartition(": ")[2] or told_place(before.get("machine"), before.get("stacked", 1))
     folder.begin(before | {"continued": f"step {run.step}: {here}"} if there not in (here, "") else None)

@@ -7,9 +7,11 @@ import pytest
 
 from polarity_lib import digests
 from polarity_lib.config import StartConfig
-from polarity_lib.digests import method_digest
+from polarity_lib.digests import method_digest, problems_digest
 from polarity_lib.experiments import Arm, load_finished, train_or_load
 from polarity_lib.papers.baselines.methods import grpo
+from polarity_lib.pretraining import CORPORA, base_policy
+from polarity_lib.problems import WORLDS
 from polarity_lib.registry import METHODS
 from polarity_lib.results import RunFolder
 
@@ -32,6 +34,8 @@ def written(tmp_path, text: str, name: str = "mine"):
 
 BEFORE = '''
 from polarity_lib.papers.baselines.methods import grpo
+from polarity_lib.pretraining import CORPORA, base_policy
+from polarity_lib.problems import WORLDS
 SCALE, SHIFT = 1.0, 2.0
 def helper(x):
     return x * SCALE + SHIFT
@@ -107,3 +111,31 @@ def test_runs_without_a_digest_load_in_silence(configure, own_runs, capsys):
         (own_runs / config.name / "record.json").write_text(text)
         train_or_load([arm], reuse_published=False, progress=False)
     assert "edited" not in capsys.readouterr().err
+
+
+def test_a_world_with_other_numbers_says_so_when_its_old_run_loads(configure, own_runs, monkeypatch, capsys):
+    config = configure("grpo", start=SHORT, steps=1)
+    arm = Arm("test", "arm", config, "smoke")
+    train_or_load([arm], reuse_published=False, progress=False)
+    kept = RunFolder(config.name, config.identity).record()["problems_digest"]
+    assert kept == problems_digest(config.world, config.seed) != problems_digest(config.world, config.seed + 1)
+    world = WORLDS[config.world]
+    later = replace(world, draw=lambda split, count, seed: world.draw(split, count, seed + 1))
+    monkeypatch.setitem(WORLDS, config.world, later)
+    problems_digest.cache_clear()
+    load_finished([arm])
+    monkeypatch.undo()
+    problems_digest.cache_clear()
+    assert f"world {config.world} was edited since this run was made ({kept}, now problems-" in capsys.readouterr().err
+
+
+def test_a_base_policy_says_so_when_its_texts_would_be_others_now(own_runs, monkeypatch, capsys):
+    base_policy(SHORT)
+    base_policy(SHORT)
+    assert "edited" not in capsys.readouterr().err
+    corpus = CORPORA[SHORT.corpus]
+    backwards = replace(corpus, write=lambda count, rng, **more: corpus.write(count, rng, **more)[::-1])
+    monkeypatch.setitem(CORPORA, SHORT.corpus, backwards)
+    base_policy(SHORT)
+    said = capsys.readouterr().err
+    assert f"corpus {SHORT.corpus} was edited" in said and f"delete {own_runs / 'starts' / SHORT.name}" in said

@@ -63,8 +63,8 @@ def read_finished(name: str, scale: str) -> dict[str, dict]:
         folder = runs_root() / arm.config.name
         if ended(folder):
             found[arm.config.hash] = read_checked(folder, arm.config.identity)
-            kept = RunFolder(arm.config.name, arm.config.identity).record().get("method_digest")
-            say_if_edited(arm.config.method, kept, f"To publish the edited one, delete {folder} and run again")
+            kept = RunFolder(arm.config.name, arm.config.identity).record()
+            say_if_edited(arm.config.identity, kept, f"To publish the edited one, delete {folder} and run again")
     return found
 
 

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from polarity_lib.study.execution import declared_parameters, execute
-from polarity_lib.study.plan import NOTEBOOKS, notebooks
+from polarity_lib.study.plan import NOTEBOOKS, Settings, experiments_of, notebooks
 
 LONGEST_CELL = 30  # lines; a longer cell is a function of the library
 NUMBERED = notebooks()
@@ -61,6 +61,22 @@ def test_executes_at_scale_smoke(path, shared_runs, tmp_path, monkeypatch):
     before = committed_files()
     execute(path, tmp_path / path.name, {k: v for k, v in wanted.items() if k in declared})
     assert committed_files() == before, "a notebook wrote into the committed folders"
+
+
+NOT_TRAINED = [path for path in NUMBERED if experiments_of(path, Settings(full=True)) and not experiments_of(path, Settings())
+               and "base_policy(" not in path.read_text(encoding="utf-8")]  # some make one to look at it: minutes
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("path", NOT_TRAINED, ids=name_of)
+def test_what_the_preview_does_not_train_stands_on_what_is_committed(path, tmp_path, monkeypatch):
+    pytest.importorskip("papermill")
+    monkeypatch.setenv("POLARITY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    wanted = {"figures_dir": str(tmp_path / "figures"), "results_dir": str(tmp_path / "tables")}
+    execute(path, tmp_path / path.name, wanted)
+    assert not list((tmp_path / "runs").glob("*/*.parquet")), "a run was trained"
 
 
 def committed_files() -> dict[str, float]:

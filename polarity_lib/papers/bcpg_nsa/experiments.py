@@ -10,7 +10,7 @@ import functools
 import json
 
 from polarity_lib.config import OfflineConfig, RunConfig, Scale, StartConfig
-from polarity_lib.experiments import Experiment, configure, in_world, late, swept, unless_smoke, world_rate
+from polarity_lib.experiments import configure, in_world, late, swept, unless_smoke, world_rate
 from polarity_lib.problems import world_named
 from polarity_lib.results import ROOT
 

@@ -56,11 +56,11 @@ def _gap(runs, left: str, right: str, metric: str) -> np.ndarray:
 
 def plot_curves(runs, starts=MAIN, metric="validation/pass@1", factor=100.0):
     """A metric over training, a panel per start."""
-    fig, axes = panels(len(starts), width=4.6)
+    fig, axes = panels(len(starts), width=4.6, sharey=True)
     for ax, where in zip(axes, starts):
         names = present(runs, [f"{where}/{arm}" for arm in ARMS])
         if names:
-            plots.curves(ax, runs.metrics, metric, names, factor)
+            plots.curves(ax, runs.metrics, metric, names, factor, within_seeds=True, in_view=True)
         ax.set_title(START_LABELS[where])
     axes[0].set_ylabel("held-out pass@1, %" if metric == "validation/pass@1" else metric)
     plots.legend_below(fig, axes)

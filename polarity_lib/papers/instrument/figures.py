@@ -6,6 +6,7 @@ import pandas as pd
 from polarity_lib import plots
 from polarity_lib.claims import difference, tail
 from polarity_lib.papers.instrument.gates import Gate
+from polarity_lib.papers.instrument.machines import apart
 from polarity_lib.plots import RIGHT, WRONG
 from polarity_lib.statistics import detectable
 
@@ -67,6 +68,25 @@ def plot_controls(runs: dict):
         plots.differences(ax, groups, [plots.arm_colour(arm) for arm in CONTROLS.values()], reach=5.0, aside=0.22)
         ax.set_title(world)
         ax.set_xlabel("minus GRPO, points")
+    return fig
+
+
+def plot_machines(table: pd.DataFrame, twin: float = float("nan")):
+    """What other arithmetic changes, seed by seed: every arm's pass@1, and two contrasts.
+
+    Args:
+        table: as in `machines.COLUMNS`.
+        twin: spread over seeds of GRPO's twin minus GRPO, in points; drawn as a band of one such spread to both sides.
+    """
+    fig, (ax,) = plots.panels(1, width=6.4, height=2.9)
+    found = apart(table)
+    if np.isfinite(twin):
+        ax.axvspan(-twin, twin, color="#ececec", lw=0, zorder=0)
+    labels = {arm: " minus ".join(map(plots.arm_label, arm.split(" minus "))) for arm in found}
+    plots.differences(ax, {labels[arm]: values for arm, values in found.items()},
+                      [plots.arm_colour(arm.partition(" ")[0]) for arm in found], reach=5.0, aside=0.25)
+    ax.set_title("Another processor, the same configurations")
+    ax.set_xlabel("computed again minus committed, points at pass@1 (grey: one spread of the twin)")
     return fig
 
 
