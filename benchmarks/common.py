@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from polarity_lib.outside import strict_json
@@ -65,6 +66,18 @@ def shares(call) -> dict[str, float]:
             found[kind] = found.get(kind, 0.0) + event.self_cpu_time_total / 1e6
     found["Python and calls"] = max(0.0, wall - sum(found.values()))
     return {kind: round(seconds / wall, 3) for kind, seconds in sorted(found.items(), key=lambda item: -item[1])}
+
+
+def arithmetic(call) -> float:
+    """Floating point operations of a call's matrix products and attention, forward and backward, counted by torch."""
+    with FlopCounterMode(display=False) as counted:
+        call()
+    return float(counted.get_total_flops())
+
+
+def floor_of(operations: float) -> float:
+    """Seconds that so many operations take at least, at the speed of one large matrix product on this thread."""
+    return operations / (1e9 * machine()["gflops_float32"])
 
 
 def write_qwen2(folder: Path, seed: int = 0, vocabulary: int = 32, **changes) -> Path:

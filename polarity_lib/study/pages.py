@@ -155,21 +155,31 @@ def speed() -> str:
     """Every benchmark's measured rows."""
     lines = ["# Speed", "", "Written by `python -m polarity_lib pages` from `benchmarks/results/*.json`, which name machine and",
              "versions. Each ratio comes from one run of both sides.", "",
-             "| what | ours | peer | ratio | threads |", "|---|---|---|---|---|"]
+             "| what | ours | peer | ratio | processor |", "|---|---|---|---|---|"]
     floors = []
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        threads = record["machine"].get("threads", 1) if isinstance(record["machine"], dict) else 1
+        where = told_machine(record["machine"])
         for row in record.get("measured", []):
             peer = f"{row['peer']:g} {row['unit']} ({row['peer_name']})" if row.get("peer") else "–"
             ratio = f"{row['ratio']:g} ×" if row.get("ratio") else "–"
-            lines.append(f"| {cell(row['what'])} | {row['ours']:g} {cell(row['unit'])} | {cell(peer)} | {ratio} | {threads} |")
+            lines.append(f"| {cell(row['what'])} | {row['ours']:g} {cell(row['unit'])} | {cell(peer)} | {ratio} | {where} |")
             if row.get("shares"):
                 parts = ", ".join(f"{100 * share:.0f} % {kind}" for kind, share in row["shares"].items())
-                floors.append(f"- {row['what']}: {parts}")
+                floor = (f". Matrix products alone, at the speed of a large one: {row['floor']:g} s, "
+                         f"{100 * row['of_the_floor']:.0f} % of the step") if "floor" in row else ""
+                floors.append(f"- {row['what']}: {parts}{floor}")
     if floors:
         lines += ["", "Where the time goes, by a profile of one step:", "", *floors]
     return "\n".join(lines) + "\n"
+
+
+def told_machine(machine: dict | str) -> str:
+    """The processor, or GPU, and its threads."""
+    if not isinstance(machine, dict):
+        return machine
+    threads = machine.get("threads", 1)
+    return f"{machine.get('gpu') or machine.get('processor', '')}, {threads} thread{'s' * (threads > 1)}"
 
 
 # --- writing ------------------------------------------------------------------------
