@@ -16,7 +16,7 @@ from types import CellType, CodeType, FunctionType, ModuleType
 
 from polarity_lib.problems import WORLDS, any_world
 from polarity_lib.registry import METHODS
-from polarity_lib.results import say
+from polarity_lib.results import say_if_changed
 
 # Common to all methods, so an edit there is no method's own; publishing counts how often the checkers differ.
 COMMON = ("polarity_lib.verification", "polarity_lib.registry")
@@ -154,13 +154,3 @@ def say_if_edited(identity: dict, record: dict, remedy: str) -> None:
         say_if_changed(f"method {method}", record.get("method_digest"), method_digest(METHODS[method]), remedy)
     if world in WORLDS:  # problems of real mathematics may not be here
         say_if_changed(f"world {world}", record.get("problems_digest"), problems_digest(world, identity["seed"]), remedy)
-
-
-def say_if_changed(what: str, kept, now: str, remedy: str) -> None:
-    """The same for anything with a digest; `what` is said once."""
-    if isinstance(kept, str) and kept != now and what not in _SAID:
-        _SAID.add(what)
-        say(f"{what} was edited since this run was made ({kept}, now {now}); its old numbers are used. {remedy}")
-
-
-_SAID: set[str] = set()

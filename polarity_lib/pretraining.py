@@ -25,10 +25,11 @@ import numpy as np
 import torch
 
 from polarity_lib.config import ConfigError, StartConfig, choose, derive_seed
-from polarity_lib.digests import say_if_changed
 from polarity_lib.policy import Policy, build_policy, hidden_states, one_thread, pack
 from polarity_lib.problems import chain, countdown
-from polarity_lib.results import Damaged, RunFolder, clear_storage_errors, load_tensors, runs_root, save_tensors, say
+from polarity_lib.results import (
+    Damaged, RunFolder, clear_storage_errors, load_tensors, runs_root, save_tensors, say, say_if_changed,
+)
 
 CHECKPOINT_EVERY = 20  # steps
 

@@ -46,6 +46,23 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def say_if_changed(what: str, kept, now: str, remedy: str) -> None:
+    """Say once, of a kept run or base policy, that what it was made from is another now.
+
+    Args:
+        what: "method grpo"
+        kept: the digest kept with it; anything but a text was never kept, and nothing is said.
+        now: the digest of what is here.
+        remedy: what a person can do about it.
+    """
+    if isinstance(kept, str) and kept != now and what not in _SAID:
+        _SAID.add(what)
+        say(f"{what} was edited since this run was made ({kept}, now {now}); its old numbers are used. {remedy}")
+
+
+_SAID: set[str] = set()
+
+
 def place(variable: str, default: Path | None) -> Path | None:
     """The folder that an environment variable names: expanded and absolute, whoever asks from wherever.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from polarity_lib import digests
+from polarity_lib import results
 from polarity_lib.config import StartConfig
 from polarity_lib.digests import method_digest, problems_digest
 from polarity_lib.experiments import Arm, load_finished, train_or_load
@@ -20,7 +20,7 @@ SHORT = StartConfig("countdown", "smoke", steps=2, seed=0, batch=4)
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch):
-    monkeypatch.setattr(digests, "_SAID", set())
+    monkeypatch.setattr(results, "_SAID", set())
 
 
 def written(tmp_path, text: str, name: str = "mine"):

@@ -7,7 +7,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from polarity_lib import digests, experiments, results
+from polarity_lib import experiments, results
 from polarity_lib.config import SCALES
 from polarity_lib.experiments import Experiment, configure, experiment, train_or_load
 from polarity_lib.registry import EXPERIMENTS
@@ -69,7 +69,7 @@ def test_committed_tables_of_an_edited_method_say_so(checkout, monkeypatch, caps
     arms = experiment("small", scale="smoke", seeds=2)
     publishing.publish("smoke")
     shutil.rmtree(checkout / "runs")
-    monkeypatch.setattr(digests, "_SAID", set())
+    monkeypatch.setattr(results, "_SAID", set())
     train_or_load(arms, progress=False)
     assert "edited" not in capsys.readouterr().err
     path = checkout / "data" / "results" / "small" / "runs.csv"
