@@ -99,13 +99,13 @@ for stack in STACKS:
         input: stack_inputs(stack)
         output: touch([MARKER.format(job=job.name) for job in stack.jobs])
         params: arguments=stack_arguments(stack)
-        priority: 100 - int(stack.jobs[0].notebook[:2])
+        priority: plan.priority(stack.jobs[0].notebook)
         resources: gpu=1
         shell: PYTHON + " stack {params.arguments}" + DEVICE
 
 
-# Three rules per notebook, because a priority belongs to a rule: notebook 00 and its runs go first, and
-# while its base policy is made another core executes the notebooks that need no runs.
+# Three rules per notebook, because a priority belongs to a rule: the runs of notebook 00 go first, and
+# while its base policy is made another core executes the notebooks that train nothing.
 for name in NOTEBOOKS:
 
     rule:
@@ -114,7 +114,7 @@ for name in NOTEBOOKS:
         output: touch(START_MARKER)
         benchmark: BENCHMARKS + "/start.{start}.tsv"
         params: arguments=start_arguments
-        priority: 100 - int(name[:2])
+        priority: plan.priority(name)
         shell: PYTHON + " base-policy {params.arguments}" + DEVICE
 
     rule:
@@ -124,7 +124,7 @@ for name in NOTEBOOKS:
         output: touch(MARKER)
         benchmark: BENCHMARKS + "/{job}.tsv"
         params: arguments=run_arguments
-        priority: 100 - int(name[:2])
+        priority: plan.priority(name)
         shell: PYTHON + " run {params.arguments}" + DEVICE
 
     rule:
@@ -136,5 +136,5 @@ for name in NOTEBOOKS:
         params:
             arguments=notebook_arguments,
             reasons=lambda wildcards: plan.reasons_to_execute(NOTEBOOKS[wildcards.notebook], settings),
-        priority: 100 - int(name[:2])
+        priority: plan.priority(name, at_once=plan.trains_nothing(NOTEBOOKS[name], settings))
         shell: PYTHON + " notebook {wildcards.notebook:q} --output {output:q} {params.arguments}"

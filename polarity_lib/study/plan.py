@@ -220,6 +220,17 @@ def jobs_needed_by(notebook: Path, settings: Settings, jobs: list[Job]) -> list[
     return [job.name for job in jobs if wanted & {arm.config.hash for arm in job.runs}]
 
 
+def trains_nothing(notebook: Path, settings: Settings) -> bool:
+    """Whether a notebook shows its figures at once: it needs no runs of its own and makes no base policy."""
+    return not experiments_of(notebook, settings) and "base_policy(" not in notebook.read_text(encoding="utf-8")
+
+
+def priority(notebook: str, at_once: bool = False) -> int:
+    """What goes first: the runs of notebook 00, then notebooks that train nothing, then all others by number."""
+    number = int(notebook[:2])
+    return 1000 if number == 0 else (500 if at_once else 100) - number
+
+
 def is_finished(config: RunConfig, reuse: bool) -> bool:
     """Whether a run needs no computing. (What its files hold is checked when they are loaded.)"""
     if ended(runs_root() / config.name):

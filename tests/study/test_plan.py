@@ -96,3 +96,17 @@ def test_on_a_gpu_jobs_of_one_shape_go_side_by_side(notebooks, monkeypatch):
     assert f"On a GPU (DEVICE=cuda) {len(stacks)} stacks" in text and "GB a run" in text
     monkeypatch.setattr(plan, "free_memory", lambda device: 1e9)
     assert len(plan.study_stacks(jobs, "cuda")) > len(stacks)
+
+
+def test_what_shows_a_figure_at_once_goes_behind_the_tour_and_before_what_trains():
+    order = [plan.priority("00_tour"), plan.priority("03_x", True), plan.priority("41_x", True), plan.priority("01_x"),
+             plan.priority("20_x")]
+    assert order == sorted(order, reverse=True) and len(set(order)) == len(order)
+
+
+def test_notebooks_that_make_a_base_policy_or_need_runs_train_something(notebooks, tmp_path):
+    own = tmp_path / "05_own.ipynb"
+    for source, nothing in (("print('a figure')", True), ("base_policy(start)", False)):
+        own.write_text(source)
+        assert plan.trains_nothing(own, Settings()) is nothing
+    assert not any(plan.trains_nothing(path, Settings()) for path in plan.notebooks() if path.stem.startswith(("00", "10")))
