@@ -221,8 +221,8 @@ def _published_table(name: str, table: str) -> dict[str, pd.DataFrame]:
 
 
 def _empty(name: str, table: str) -> pd.DataFrame:
-    """A table's columns, for a run that has no rows in it (readable answers are kept of seed 0 alone)."""
-    return next(iter(_published_table(name, table).values())).iloc[:0]
+    """A table's columns, for a run that has no rows in it (readable answers are kept of seed 0 alone, and it may be missing)."""
+    return next(iter(_published_table(name, table).values()), load_published(name, table)).iloc[:0]
 
 
 def kept_run(config: RunConfig) -> dict[str, pd.DataFrame] | None:

@@ -65,6 +65,15 @@ def test_published_runs_equal_the_computed_ones(checkout):
     assert not (checkout / "runs").exists()
 
 
+def test_committed_tables_load_where_the_first_seed_is_missing(checkout):
+    for arm in experiment("small", scale="smoke", seeds=1):
+        shutil.rmtree(checkout / "runs" / arm.config.name)
+    publishing.publish("smoke")
+    shutil.rmtree(checkout / "runs")
+    read = experiments.load_finished(experiment("small", scale="smoke", seeds=2))
+    assert set(read.metrics.seed) == {1} and read.rollouts.empty  # no readable answers: those are of seed 0
+
+
 def test_committed_tables_of_an_edited_method_say_so(checkout, monkeypatch, capsys):
     arms = experiment("small", scale="smoke", seeds=2)
     publishing.publish("smoke")
