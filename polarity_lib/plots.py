@@ -212,16 +212,17 @@ def plot_spectrum(metrics: pd.DataFrame, split: str, ax, arms=None) -> None:
     ax.set_ylabel(f"pass@k, {split} problems")
 
 
-def plot_curves(runs, arms, shown: dict, columns: int = 0, within_seeds: bool = False, style=style_of):
+def plot_curves(runs, arms, shown: dict, columns: int = 0, within_seeds: bool = False, style=style_of, in_view: bool = False):
     """A panel of curves per metric, one legend below.
 
     Args:
         shown: metric -> title, or (title, factor).
+        within_seeds, style, in_view: as in `curves`.
     """
     fig, axes = panels(len(shown), columns)
     for ax, (metric, title) in zip(axes, shown.items()):
         title, factor = (title, 1.0) if isinstance(title, str) else title
-        curves(ax, runs.metrics, metric, [a for a in arms if a != "base"], factor, within_seeds, style=style)
+        curves(ax, runs.metrics, metric, [a for a in arms if a != "base"], factor, within_seeds, style=style, in_view=in_view)
         ax.set_title(title)
     legend_below(fig, axes)
     return fig

@@ -56,7 +56,7 @@ def _gap(runs, left: str, right: str, metric: str) -> np.ndarray:
 
 def plot_curves(runs, starts=MAIN, metric="validation/pass@1", factor=100.0):
     """A metric over training, a panel per start."""
-    fig, axes = panels(len(starts), width=4.6, sharey=True)
+    fig, axes = panels(len(starts), width=4.6)
     for ax, where in zip(axes, starts):
         names = present(runs, [f"{where}/{arm}" for arm in ARMS])
         if names:
@@ -255,7 +255,7 @@ def plot_short_answers(runs, switch: float = 0.5):
         "signal/sign_disagreement": ("Signs against verdicts, % of rows", 100.0),
     }
     names = present(runs, list(dict.fromkeys(arm.name for arm in runs.arms)))
-    fig = plots.plot_curves(runs, names, shown, within_seeds=False)
+    fig = plots.plot_curves(runs, names, shown, within_seeds=True, in_view=True)
     for ax in fig.axes:
         ax.axvline(switch * max(arm.config.steps for arm in runs.arms), color=BASE, lw=1, ls=":")
     return fig
