@@ -7,12 +7,14 @@ was the first to need. Jobs go side by side, so the parts add up to more than th
 ran: a pause between two calls does not count, nor do the seconds that Snakemake itself takes.
 """
 
+import sys
+
 import pandas as pd
 from common import keep
 
 from polarity_lib.outside import cores_allowed
 from polarity_lib.study.costs import benchmarks
-from polarity_lib.study.plan import Settings, notebook_numbered, notebooks, study_jobs
+from polarity_lib.study.plan import Settings, notebooks, study_jobs
 
 
 def job_times() -> pd.DataFrame:
@@ -41,7 +43,10 @@ def main():
     for job in jobs:
         for name in (job.name, *(f"start.{start}" for start in job.starts(settings.reuses))):
             first.setdefault(name, job.notebook)
-    first_figure = times.end[f"notebook.{notebook_numbered('00').stem}"]
+    needed = [*first, *(f"notebook.{path.stem}" for path in notebooks())]
+    if absent := [name for name in needed if name not in times.index]:
+        sys.exit(f"{benchmarks()} is not that of a whole preview by this checkout: it has no time of {', '.join(absent[:3])}")
+    first_figure = times.end[times.index.str.startswith("notebook.")].min()
     rows = [{"what": "make study, all", "unit": "s", "ours": round(busy(times), 1), "runs": len(jobs)},
             {"what": "make study, first figure", "unit": "s", "ours": round(first_figure - began, 1)}]
     for path in notebooks():

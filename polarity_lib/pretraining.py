@@ -183,13 +183,11 @@ def base_policy(start: StartConfig, device: str = "cpu", root: Path | None = Non
     folder = RunFolder(start.name, start.identity, root or runs_root() / "starts")
     path = folder.path / "weights.pt"
     choose("corpus", start.corpus, CORPORA)
-    texts = texts_digest(start)
     with folder.lock():
-        if (folder.path / "record.json").exists():
-            say_if_changed(f"corpus {start.corpus}", folder.record().get("texts_digest"), texts,
-                           f"To make the base policy anew, delete {folder.path}")
-        elif not path.exists() and not (folder.path / "checkpoint.pt").exists():
-            folder.begin({"texts_digest": texts})
+        say_if_changed(f"corpus {start.corpus}", folder.record().get("texts_digest"), lambda: texts_digest(start),
+                       f"To make the base policy anew, delete {folder.path}")
+        if not path.exists() and not (folder.path / "checkpoint.pt").exists():
+            folder.begin({"texts_digest": texts_digest(start)})
         policy = build_policy(start.size, derive_seed("init", start.seed))
         if path.exists():
             try:

@@ -22,6 +22,7 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -46,18 +47,18 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def say_if_changed(what: str, kept, now: str, remedy: str) -> None:
+def say_if_changed(what: str, kept, now: Callable[[], str], remedy: str) -> None:
     """Say once, of a kept run or base policy, that what it was made from is another now.
 
     Args:
         what: "method grpo"
         kept: the digest kept with it; anything but a text was never kept, and nothing is said.
-        now: the digest of what is here.
+        now: makes the digest of what is here; called only where there is something to compare it with.
         remedy: what a person can do about it.
     """
-    if isinstance(kept, str) and kept != now and what not in _SAID:
+    if isinstance(kept, str) and what not in _SAID and kept != now():
         _SAID.add(what)
-        say(f"{what} was edited since this run was made ({kept}, now {now}); its old numbers are used. {remedy}")
+        say(f"{what} was edited since this run was made ({kept}, now {now()}); its old numbers are used. {remedy}")
 
 
 _SAID: set[str] = set()

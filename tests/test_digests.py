@@ -34,8 +34,6 @@ def written(tmp_path, text: str, name: str = "mine"):
 
 BEFORE = '''
 from polarity_lib.papers.baselines.methods import grpo
-from polarity_lib.pretraining import CORPORA, base_policy
-from polarity_lib.problems import WORLDS
 SCALE, SHIFT = 1.0, 2.0
 def helper(x):
     return x * SCALE + SHIFT

@@ -174,10 +174,8 @@ def speed() -> str:
     return "\n".join(lines) + "\n"
 
 
-def told_machine(machine: dict | str) -> str:
-    """The processor, or GPU, and its threads."""
-    if not isinstance(machine, dict):
-        return machine
+def told_machine(machine: dict) -> str:
+    """The processor, or GPU, and its threads, as `benchmarks/common.py` keeps them."""
     threads = machine.get("threads", 1)
     return f"{machine.get('gpu') or machine.get('processor', '')}, {threads} thread{'s' * (threads > 1)}"
 

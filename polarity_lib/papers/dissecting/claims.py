@@ -27,13 +27,11 @@ from polarity_lib.claims import (
     is_not_worse,
     relative_final,
     tail,
-    told,
 )
 from polarity_lib.experiments import Runs
 from polarity_lib.papers.dissecting import recorded
 from polarity_lib.papers.dissecting.experiments import FACTORS, SIZES
 from polarity_lib.papers.dissecting.probes import BINS, SHIFTED
-from polarity_lib.statistics import paired_t
 
 PAPER = "arXiv 2506.04913"
 P1 = tail(1)
@@ -582,30 +580,3 @@ CLAIMS = (
         PAPER,
     ),
 )
-
-
-# --- for the README, from committed runs ---
-
-
-def _starts(load) -> str:
-    """What one polarity alone teaches from the two starts, and what wrong only lacks of both, at one rate and at own ones."""
-    one, own = load("dissect_polarity"), load("dissect_own_rates")
-
-    def read(left: str, right: str, runs: Runs = one):
-        return compare(is_not_worse, left, right, P1)(runs).interval
-
-    right, wrong = read("zero/right", "zero/base"), read("zero/wrong", "zero/base")
-    cold, cold_own = read("cold/wrong", "cold/both"), read("cold/wrong", "cold/both", own)
-    table = final(one, P1)
-    interaction = paired_t(table["cold/wrong"] - table["cold/both"] - table["zero/wrong"] + table["zero/both"])
-    assert min(right.low, wrong.low) > 0 and cold.high < 0 and cold_own.low < 0 < cold_own.high
-    assert interaction.low < 0 < interaction.high
-    return ("**Wrong answers alone suffice here from either start.** Dissecting finds right answers needed by zero-RL, and "
-            f"wrong ones alone enough after a cold start. In *latent* ({wrong.n} seeds, one rate) wrong only gains "
-            f"{told(wrong)} points at pass@1 by zero-RL, right only {told(right)}. After a cold start wrong only ends "
-            f"{told(cold)} from both, but at its own rate {told(cold_own)} ({cold_own.n} seeds). The interaction of start and "
-            f"polarity, the paper's headline, is not seen: {told(interaction)}. Both our starts have learned to work a problem "
-            "out before they differ, which a base model need not have.")
-
-
-FINDINGS = (_starts,)
