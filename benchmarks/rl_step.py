@@ -23,6 +23,7 @@ from common import arithmetic, floor_of, keep, shares, write_qwen2
 from polarity_lib import training
 from polarity_lib.config import ModelConfig, RunConfig, StartConfig
 from polarity_lib.problems import world_named
+from polarity_lib.run import prepare
 from polarity_lib.verification.verdicts import Verdict
 
 PROMPTS, GROUP, PROMPT, ANSWER = 16, 8, 64, 64
@@ -47,7 +48,7 @@ def our_step(folder: Path, steps: int, device: str, lora: int, dead: set[str]) -
     model = ModelConfig(name=str(folder), answer_tokens=ANSWER, lora_rank=lora)
     config = RunConfig("grpo", "countdown3", StartConfig("", "", 0, 0, model=model), 0, steps=steps, learning_rate=RATE,
                        prompts_per_step=PROMPTS, rollouts_per_prompt=GROUP, minibatches=1)
-    run = training.prepare(config, device)
+    run = prepare(config, device)
     run.stream.pool = problems(256)
     draw = run.method.collect
 

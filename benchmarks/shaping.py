@@ -17,9 +17,10 @@ from common import keep, seconds_of
 
 from polarity_lib import training
 from polarity_lib.config import RunConfig, StartConfig
+from polarity_lib.engines import make_sampler
 from polarity_lib.methods import Progress, method_named
 from polarity_lib.papers.a3po.methods import A3POOptions, chosen_weights
-from polarity_lib.engines import make_sampler
+from polarity_lib.run import prepare
 from polarity_lib.verification import verify
 
 START = StartConfig("chain_zero", "tiny", 300, 0)
@@ -41,7 +42,7 @@ def measure(name: str) -> dict:
     prompts, group_size = SIZES[name]
     config = RunConfig(name, "chain", START, 0, steps=60, learning_rate=2e-5, prompts_per_step=prompts,
                        rollouts_per_prompt=group_size, minibatches=4)
-    run = training.prepare(config, "cpu")
+    run = prepare(config, "cpu")
 
     def step():
         training.one_step(run)

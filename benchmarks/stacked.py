@@ -17,8 +17,9 @@ from common import fastest, keep
 
 from polarity_lib.config import StartConfig, scale_named
 from polarity_lib.experiments import in_world
+from polarity_lib.run import prepare
 from polarity_lib.stacking import Backward, Forward, Stack, memory_of_run
-from polarity_lib.training import one_step, prepare
+from polarity_lib.training import one_step
 
 WARM = 3  # steps that are not counted: the third records what the others replay
 HORIZON = 100  # steps that make a run

@@ -31,6 +31,8 @@ Four storeys; a module imports only from those below it (a test says so):
         evaluation    repeated sampling, unbiased pass@k
         critic        a small critic, for methods that ask for one
         mechanism     what one update does to one distribution, exactly
+        run           everything that changes while a run goes on
+        updates       the optimizer steps on one batch
         training      the loop
         integrations/ our methods by name in TRL and verl, the verifier as their reward function
         experiments   arms and seeds, and the call that gets their runs

@@ -92,7 +92,7 @@ class ModelConfig:
     instruction: str = ""  # stands behind every question
     answer_tokens: int = 0  # the longest answer; 0: as the world says
     rows: int = 1024  # answers that are sampled at once
-    tokens_per_pass: int = 0  # response tokens that go through the policy at once; 0: as training.TOKENS_PER_PASS says
+    tokens_per_pass: int = 0  # response tokens that go through the policy at once; 0: as updates.TOKENS_PER_PASS says
     engine: str = "torch"  # what samples: torch or vllm
 
     def __post_init__(self):

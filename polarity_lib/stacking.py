@@ -26,7 +26,8 @@ from polarity_lib.learner import Learner
 from polarity_lib.policy import SIZES, Packed, build_tokenizer, logits_of, one_thread
 from polarity_lib.problems import world_named
 from polarity_lib.results import RunFolder, say
-from polarity_lib.training import Run, begin, carry_on, prepare
+from polarity_lib.run import Run, prepare
+from polarity_lib.training import begin, carry_on
 
 
 # ---------------------------------------------------------------- what a run asks

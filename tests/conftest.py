@@ -8,13 +8,14 @@ import torch
 from gradients import G, P, with_verdicts
 from hypothesis import settings
 
-from polarity_lib import training
 from polarity_lib.config import RunConfig, StartConfig
 from polarity_lib.engines import make_sampler
 from polarity_lib.methods import Progress, method_named, rows_kept
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
 from polarity_lib.registry import METHODS
+from polarity_lib.run import prepare
+from polarity_lib.updates import extras_for, update
 
 pytest.register_assert_rewrite("families", "made_up_runs", "token_losses")  # helpers that assert
 
@@ -91,16 +92,16 @@ def gradient_of(configure):
     def compute(method, rollouts, **changes):
         name = method if isinstance(method, str) else method.name
         config = configure(name, optimizer="sgd", grad_clip=0.0, **changes)
-        run = training.prepare(config, "cpu")
+        run = prepare(config, "cpu")
         run.method = method_named(name) if isinstance(method, str) else method
         # Values of steps by hand, as a method's own collect would leave them: every token is worth less than the one before.
         before_NT = 1.0 - torch.arange(rollouts.mask_NT.shape[1]) / 64 * rollouts.mask_NT
         rollouts = rollouts.but(extras={"values_before": before_NT, "step_values": before_NT - rollouts.mask_NT / 64})
-        rollouts = rollouts.but(extras=rollouts.extras | training.extras_for(run, rollouts))
+        rollouts = rollouts.but(extras=rollouts.extras | extras_for(run, rollouts))
         rewards = run.method.reward(rollouts)
         keep = rows_kept(run.method, rewards, rollouts.group_N)
         advantages = run.method.advantage(rollouts, rewards, Progress(0, 1)) * keep[:, None]
-        found = training.update(run, rollouts, advantages, keep, None)
+        found = update(run, rollouts, advantages, keep, None)
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in run.policy.model.parameters()]
         gradient = torch.cat([g.flatten() for g in grads])
         if config.minibatches == 1:  # of several, the metric is a mean and the gradient that of the last

@@ -17,7 +17,8 @@ from polarity_lib.mechanism import hand_made
 from polarity_lib.papers.dissecting.experiments import untuned
 from polarity_lib.registry import CLAIMS, EXPERIMENTS, PROBES, WATCHES, papers
 from polarity_lib.results import ROOT, RunFolder, published_root
-from polarity_lib.training import prepare, train
+from polarity_lib.run import prepare
+from polarity_lib.training import train
 
 NOISE = np.array([-0.1, 0.1, -0.05, 0.05])  # four seeds that hardly differ
 NUMBERS = ("ours", "low", "high", "boot_low", "boot_high", "seeds", "smallest_detectable", "p", "p_holm")

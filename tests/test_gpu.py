@@ -10,8 +10,9 @@ from polarity_lib.engines.torch_sampler import uniforms
 from polarity_lib.policy import build_policy
 from polarity_lib.problems import world_named
 from polarity_lib.results import RunFolder
+from polarity_lib.run import prepare
 from polarity_lib.stacking import Wanted, train_stacked
-from polarity_lib.training import one_step, prepare, train
+from polarity_lib.training import one_step, train
 
 pytestmark = [
     pytest.mark.gpu,

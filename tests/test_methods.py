@@ -7,13 +7,15 @@ import pytest
 import torch
 from gradients import G, P, SEVERAL, differ, plain_logs, with_verdicts
 
-from polarity_lib import training
+from polarity_lib import training, updates
 from polarity_lib.config import ConfigError
 from polarity_lib.methods import NEEDS, Progress, keep_all, keep_right, keep_wrong, method_named, rows_kept
 from polarity_lib.papers.baselines import methods as baselines
 from polarity_lib.papers.lens.methods import keep_unless_all_right
 from polarity_lib.papers.practice.losses import keep_mixed
 from polarity_lib.registry import METHODS
+from polarity_lib.run import prepare
+from polarity_lib.updates import before_update, update
 from polarity_lib.verification import Verdict
 
 WITHIN_GROUPS = ["rloo", "grpo", "dr_grpo", "psr_grpo_seq", "nsr_grpo_seq", "psr_grpo_tok", "nsr_grpo_tok",
@@ -55,7 +57,7 @@ def test_rows_without_advantage_may_be_left_out(name, batch, gradient_of):
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in IDLE])
 def test_splitting_a_batch_into_passes_changes_nothing(name, batch, gradient_of, monkeypatch):
     whole = gradient_of(name, batch)
-    monkeypatch.setattr(training, "TOKENS_PER_PASS", 9)  # about one rollout at a time, groups torn apart
+    monkeypatch.setattr(updates, "TOKENS_PER_PASS", 9)  # about one rollout at a time, groups torn apart
     assert differ(gradient_of(name, batch), whole) < 1e-5
 
 
@@ -63,7 +65,7 @@ def test_splitting_with_several_updates_changes_nothing(batch, gradient_of, monk
     gentle = SEVERAL | {"learning_rate": 0.1}
     names = ("dapo", "a3po", "lens")
     whole = {name: gradient_of(name, batch, **gentle) for name in names}
-    monkeypatch.setattr(training, "TOKENS_PER_PASS", 40)
+    monkeypatch.setattr(updates, "TOKENS_PER_PASS", 40)
     for name in names:
         assert differ(gradient_of(name, batch, **gentle), whole[name]) < 1e-3  # the first update's rounding, grown
 
@@ -73,7 +75,7 @@ def test_splitting_with_several_updates_changes_nothing(batch, gradient_of, monk
 
 def updated(configure, rollouts, name, **changes):
     """An update of a batch; returns the new and the old log-probabilities each token loss was given, and metrics."""
-    run = training.prepare(configure(name, optimizer="sgd", grad_clip=0.0, **changes), "cpu")
+    run = prepare(configure(name, optimizer="sgd", grad_clip=0.0, **changes), "cpu")
     seen, plain = [], run.method.token_loss
 
     def watched(logp, old, A, mask, extras):
@@ -84,7 +86,7 @@ def updated(configure, rollouts, name, **changes):
     rewards = run.method.reward(rollouts)
     keep = rows_kept(run.method, rewards, rollouts.group_N)
     advantages = run.method.advantage(rollouts, rewards, Progress(0, 1)) * keep[:, None]
-    return seen, training.update(run, rollouts, advantages, keep, None)
+    return seen, update(run, rollouts, advantages, keep, None)
 
 
 def test_old_logprobs_are_those_before_the_first_update(batch, configure):
@@ -100,19 +102,19 @@ def test_old_logprobs_are_those_before_the_first_update(batch, configure):
 
 def test_before_the_update_only_its_rows_are_computed(batch, configure):
     rows = torch.arange(P * G) % 3 == 0
-    run = training.prepare(configure("grpo", minibatches=4), "cpu")
-    found = training.before_update(run, batch, rows)
+    run = prepare(configure("grpo", minibatches=4), "cpu")
+    found = before_update(run, batch, rows)
     assert set(found) == {"old_logprobs"}
     assert torch.allclose(found["old_logprobs"][rows], batch.logprobs_NT[rows], atol=1e-4)
     assert (found["old_logprobs"][~rows] == 0).all()
-    assert training.before_update(run, batch, torch.zeros_like(rows)) == {}  # nothing to update
-    run = training.prepare(configure("grpo"), "cpu")
-    assert training.before_update(run, batch, rows) == {}  # one update: the new ones are the old ones
+    assert before_update(run, batch, torch.zeros_like(rows)) == {}  # nothing to update
+    run = prepare(configure("grpo"), "cpu")
+    assert before_update(run, batch, rows) == {}  # one update: the new ones are the old ones
 
 
 def test_old_distributions_are_of_the_policy_before_the_update(policy, batch, configure):
     rows = torch.arange(P * G) % 3 == 0
-    found = training.before_update(training.prepare(configure("lp_reg"), "cpu"), batch, rows)
+    found = before_update(prepare(configure("lp_reg"), "cpu"), batch, rows)
     whole = found["old_distributions"]
     assert whole.shape == (*batch.mask_NT.shape, len(policy.tokenizer))
     for n in range(P * G):
@@ -126,7 +128,7 @@ def test_old_distributions_are_of_the_policy_before_the_update(policy, batch, co
 
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in IDLE])
 def test_every_method_takes_four_updates_of_one_batch(name, configure):
-    run = training.prepare(configure(name, minibatches=4, learning_rate=3e-3), "cpu")
+    run = prepare(configure(name, minibatches=4, learning_rate=3e-3), "cpu")
     metrics = training.one_step(run)
     assert metrics["update/norm"] > 0 and metrics["update/sampler_gap"] < 1e-4
     assert all(torch.isfinite(p).all() for p in run.policy.model.parameters())
@@ -140,7 +142,7 @@ def test_unlucky_batches_do_no_harm(name, case, configure, monkeypatch):
         for module in (training, baselines):
             monkeypatch.setattr(module, "verify", lambda problems, texts, done: [
                 Verdict("wrong", None, "", "all wrong")] * len(texts))
-    run = training.prepare(configure(name, minibatches=2, rollouts_per_prompt=size), "cpu")
+    run = prepare(configure(name, minibatches=2, rollouts_per_prompt=size), "cpu")
     if name == "rloo" and size == 1:
         with pytest.raises(ValueError, match="leave-one-out compares"):
             training.one_step(run)
@@ -159,7 +161,7 @@ def test_unlucky_batches_do_no_harm(name, case, configure, monkeypatch):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_takes_a_step(name, configure):
-    run = training.prepare(configure(name), "cpu")
+    run = prepare(configure(name), "cpu")
     before = [p.detach().clone() for p in run.policy.model.parameters()]
     metrics = training.one_step(run)
     for key in ("update/norm", "update/gradient_norm", "update/clip_share", "update/sampler_gap"):

@@ -15,6 +15,7 @@ from polarity_lib.offline import FILE, MANIFEST, count_rows, draw_parts, open_an
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
 from polarity_lib.results import Damaged, RunFolder, without_timings
+from polarity_lib.run import prepare
 
 START = StartConfig("countdown", "smoke", steps=300, seed=0, batch=64)
 STORED = OfflineConfig(problems=24, answers=8)
@@ -204,12 +205,12 @@ def test_a_later_round_is_written_by_the_policy_as_it_then_is(own_runs, tmp_path
 def test_a_reference_model_and_several_rounds_exclude_each_other(own_runs):
     wanted = config(options=(("kl", 0.1),), offline=replace(STORED, rounds=2))
     with pytest.raises(ConfigError, match="sampled_logprobs"):
-        training.prepare(wanted, "cpu")
+        prepare(wanted, "cpu")
 
 
 def test_extras_a_loss_may_ask_for(own_runs):
     """Stored log-probabilities, tokens and groups reach the loss; hidden states give the distributions back."""
-    run, seen = training.prepare(config(), "cpu"), {}
+    run, seen = prepare(config(), "cpu"), {}
     plain = run.method.token_loss
 
     def spy(logp, old, A, mask, extras):

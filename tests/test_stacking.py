@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from polarity_lib import experiments, training
+from polarity_lib import experiments, updates
 from polarity_lib.config import ConfigError, OfflineConfig, StartConfig
 from polarity_lib.engines import FastSampler
 from polarity_lib.engines.stacked import Decode, StackedModel
@@ -150,7 +150,7 @@ def test_an_error_ends_its_run_and_is_raised_when_the_others_are_done(configure,
 def test_a_batch_too_large_for_one_pass(configure, tmp_path, monkeypatch):
     configs = [configure("grpo"), configure("nsr")]
     whole = stacked(configs, tmp_path / "whole")
-    monkeypatch.setattr(training, "TOKENS_PER_PASS", 200)
+    monkeypatch.setattr(updates, "TOKENS_PER_PASS", 200)
     for ours, expected in zip(stacked(configs, tmp_path / "pieces"), whole):
         assert_same_run(ours, expected)
 

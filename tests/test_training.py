@@ -9,14 +9,16 @@ import pytest
 import torch
 from interrupting import stopped_after
 
-from polarity_lib import layout, training
+from polarity_lib import layout, training, updates
 from polarity_lib.config import ConfigError, StartConfig
 from polarity_lib.engines import make_sampler
+from polarity_lib.layout import pack_rows, split_bundle
 from polarity_lib.policy import token_logprobs
 from polarity_lib.problems import world_named
 from polarity_lib.results import RunFolder, without_timings
-from polarity_lib.layout import pack_rows, split_bundle
-from polarity_lib.training import ProblemStream, one_step, prepare, split_rows, train
+from polarity_lib.run import Diverged, ProblemStream, prepare
+from polarity_lib.training import one_step, train
+from polarity_lib.updates import split_rows
 
 
 def folder_for(config, root) -> RunFolder:
@@ -149,7 +151,7 @@ def test_dynamic_sampling_is_counted(configure):
     ({"curve_problems": 5000}, "validation problems, not 5000"),
 ])  # fmt: skip
 def test_what_cannot_work_is_refused_before_computing(changes, message, configure, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "starting_policy", lambda *a: pytest.fail("a base policy was made"))
+    monkeypatch.setattr("polarity_lib.run.starting_policy", lambda *a: pytest.fail("a base policy was made"))
     with pytest.raises(ConfigError, match=message):
         run(configure(**changes), tmp_path)
 
@@ -229,7 +231,7 @@ def test_without_a_pool_every_training_problem_is_used(configure):
 
 
 def test_rows_are_split_by_their_tokens(monkeypatch):
-    monkeypatch.setattr(training, "TOKENS_PER_PASS", 4)
+    monkeypatch.setattr(updates, "TOKENS_PER_PASS", 4)
     mask = torch.ones(5, 2)
     pieces = split_rows(torch.tensor([True, True, False, True, True]), mask)
     assert [p.nonzero()[:, 0].tolist() for p in pieces] == [[0, 1], [3, 4]]
@@ -310,6 +312,6 @@ def test_the_true_cause_is_named(configure, tmp_path, monkeypatch, capsys):
     run = prepare(config, "cpu")
     with torch.no_grad():
         next(run.policy.model.parameters())[:] = float("nan")
-    with pytest.raises(training.Diverged, match="not finite at step 0 of 2"):
+    with pytest.raises(Diverged, match="not finite at step 0 of 2"):
         for _ in range(3):
             training.one_step(run)

@@ -13,7 +13,7 @@ from polarity_lib.policy import Policy, pack, token_distributions, token_logprob
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
 from polarity_lib.rollouts import Rollouts
-from polarity_lib.training import stream_of
+from polarity_lib.run import stream_of
 
 PROBLEMS = 32  # of a data set; of the test split for `blame`
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from gradients import G, SEVERAL, counted, differ, gradient_by_hand
 
-from polarity_lib import training
 from polarity_lib.config import ConfigError
 from polarity_lib.methods import Progress, method_named
 from polarity_lib.papers.a3po.methods import METHODS, SELECTIONS, A3POOptions
+from polarity_lib.run import prepare
 
 
 # ---------------------------------------------------------------- the formulas
@@ -136,9 +136,9 @@ def test_a_cell_weighs_its_end_of_its_polarity(cell, metric, batch):
     ("token_shaped", "metric", "entropi", "entropy"),
 ])  # fmt: skip
 def test_misspelt_choices_are_refused_before_a_run_is_prepared(name, option, value, near, configure, monkeypatch):
-    monkeypatch.setattr(training, "starting_policy", lambda *a: pytest.fail("a base policy was made"))
+    monkeypatch.setattr("polarity_lib.run.starting_policy", lambda *a: pytest.fail("a base policy was made"))
     with pytest.raises(ConfigError, match=f"Did you mean .*'{near}'"):
-        training.prepare(configure(name, options=((option, value),)), "cpu")
+        prepare(configure(name, options=((option, value),)), "cpu")
 
 
 @pytest.mark.parametrize("options", [{"weight": 0.5}, {"fraction": 0.0}])

@@ -8,11 +8,11 @@ import torch
 from conftest import START
 from gradients import G, P, SEVERAL, counted, differ, gradient_by_hand, plain_logs, standardised, with_verdicts
 
+from polarity_lib import updates
 from polarity_lib import objectives as obj
-from polarity_lib import training
+from polarity_lib.layout import pack_rows
 from polarity_lib.methods import method_named, token_loss
 from polarity_lib.papers.baselines.methods import METHODS, polarity_weighted
-from polarity_lib.layout import pack_rows
 from polarity_lib.policy import token_logprobs
 from polarity_lib.pretraining import base_policy
 
@@ -121,5 +121,5 @@ RANKED = {"dapo_fork": {}, "lp_reg": {"rho": 0.5, "kappa": 0.5}}
 @pytest.mark.parametrize("name", RANKED)
 def test_what_ranks_tokens_ranks_those_of_all_pieces(name, batch, gradient_of, monkeypatch):
     whole = gradient_of(method_named(name, RANKED[name]), batch)
-    monkeypatch.setattr(training, "TOKENS_PER_PASS", 9)
+    monkeypatch.setattr(updates, "TOKENS_PER_PASS", 9)
     assert differ(gradient_of(method_named(name, RANKED[name]), batch), whole) < 1e-5

@@ -7,7 +7,7 @@ from test_rollouts import hand_made
 from polarity_lib.engines import make_sampler
 from polarity_lib.papers.baselines.methods import collect_mixed, mixed_groups
 from polarity_lib.problems import world_named
-from polarity_lib.training import ProblemStream
+from polarity_lib.run import ProblemStream
 
 POOL = world_named("chain").draw("train", 20, 0)
 

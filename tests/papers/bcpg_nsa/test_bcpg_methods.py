@@ -18,6 +18,7 @@ from polarity_lib.papers.bcpg_nsa import claims, gates
 from polarity_lib.papers.bcpg_nsa.experiments import BETAS, EXPERIMENTS, SHARES
 from polarity_lib.papers.bcpg_nsa.methods import NSAOptions, question_weights
 from polarity_lib.registry import CLAIMS
+from polarity_lib.run import prepare
 
 CHAIN = StartConfig("chain_zero", "smoke", 60, 0, batch=32)
 ALL = ("bcpg_nsa", "bcpg", "reinforce_offline", "rft", "dpo", "topr", "grpo_offline", "imitate")
@@ -94,7 +95,7 @@ def test_every_offline_method_trains_on_stored_answers(own_runs, method):
 def test_online_and_rewriting_methods_train(own_runs, method, options):
     offline = stored("rft").offline if "negatives" in options else None
     config = stored(method, offline=offline, options=tuple(options.items()), pool_size=16, steps=1)
-    run = training.prepare(config, "cpu")
+    run = prepare(config, "cpu")
     found = training.one_step(run)
     assert np.isfinite(found["update/norm"])
     if method == "step_values":

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from interrupting import stopped_after
 
-from polarity_lib import advantages as adv
 from polarity_lib import mechanism
+from polarity_lib import advantages as adv
 from polarity_lib.config import ConfigError
 from polarity_lib.engines import make_sampler
 from polarity_lib.experiments import Arm, get_run
 from polarity_lib.methods import Progress, Schedule, brought, in_force, method_named
 from polarity_lib.papers.dissecting import injection, methods
+from polarity_lib.run import ProblemStream, prepare
 from polarity_lib.papers.dissecting.injection import (
     INJECTED, collect_with_offline, dead_again, injected_loss, repetition_penalty, shaped, shaped_weight, slots,
 )
@@ -23,7 +24,7 @@ from polarity_lib.papers.dissecting.methods import NEGATIVES, POSITIVES, polarit
 from polarity_lib.problems import world_named
 from polarity_lib.results import RunFolder
 from polarity_lib.rollouts import with_answers
-from polarity_lib.training import ProblemStream, prepare, train
+from polarity_lib.training import train
 
 LENGTHS = torch.tensor([1000, 1100, 1200, 1300, 1400, 1500, 1600, 1900])
 ONE_GROUP = torch.zeros(8, dtype=torch.long)

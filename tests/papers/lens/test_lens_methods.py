@@ -8,11 +8,11 @@ from gradients import G, counted, differ, gradient_by_hand, standardised
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polarity_lib import training
 from polarity_lib.advantages import grpo
 from polarity_lib.config import ConfigError
 from polarity_lib.mechanism import hand_made, token_weights
 from polarity_lib.methods import Progress, method_named
+from polarity_lib.run import prepare
 from polarity_lib.papers.lens.methods import (
     METHODS, LensOptions, calibrated_rewards, confidence, difficulty, importance_difficulty, keep_unless_all_right,
     lens_advantage, ngrpo_advantage, theory_odds, theory_rewards, uniform_penalty_advantage,
@@ -444,9 +444,9 @@ def test_the_gradient_is_the_formula(name, policy, batch, gradient_of):
 
 @pytest.mark.parametrize(("option", "value", "meant"), [("variant", "RN", "R"), ("scramble", "shufle", "shuffle")])
 def test_misspelt_choices_are_refused_before_a_run_is_prepared(option, value, meant, configure, monkeypatch):
-    monkeypatch.setattr(training, "starting_policy", lambda *a: pytest.fail("a base policy was made"))
+    monkeypatch.setattr("polarity_lib.run.starting_policy", lambda *a: pytest.fail("a base policy was made"))
     with pytest.raises(ConfigError, match=f"Did you mean .*'{meant}'"):
-        training.prepare(configure("lens", options=((option, value),)), "cpu")
+        prepare(configure("lens", options=((option, value),)), "cpu")
 
 
 @pytest.mark.parametrize(("name", "options"), [

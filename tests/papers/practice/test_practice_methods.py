@@ -19,7 +19,7 @@ from polarity_lib.objectives import BatchCounts
 from polarity_lib.papers.practice import losses, methods, truncation
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.rollouts import Rollouts
-from polarity_lib.training import ProblemStream
+from polarity_lib.run import ProblemStream
 from polarity_lib.verification import verify
 
 L = 5  # tokens of every answer
