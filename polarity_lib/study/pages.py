@@ -55,8 +55,9 @@ def load(name: str) -> Runs:
 
 
 def findings() -> str:
-    """A line per finding, paper after paper."""
-    return "\n".join(f"- {write(load)}" for paper in papers() for room in ("pages", "claims")
+    """A line per finding, paper after paper; the collections of ours come last."""
+    in_order = sorted(papers(), key=lambda paper: not paper.arxiv)
+    return "\n".join(f"- {write(load)}" for paper in in_order for room in ("pages", "claims")
                      for write in paper.part(room, "FINDINGS", ()))
 
 
