@@ -25,8 +25,9 @@ def _starts(load) -> str:
             f"{told(wrong)} points at pass@1 by zero-RL, right only {told(right)}. Wrong only minus both is {told(cold)} after a "
             f"cold start and {told(zero)} by zero-RL; at own rates ({cold_own.n} seeds) no difference is seen, {told(cold_own)} "
             f"and {told(zero_own)}. Nor is the interaction of start and polarity, the paper's headline: {told(interaction)}. "
-            f"One seed's base is far weaker, and widens all of these: after its cold start both end at {ends.iloc[0]:.0f} %, in the "
-            f"other seeds at {ends.iloc[1]:.0f} to {ends.iloc[-1]:.0f}. Both our starts have learned to work a problem out before they differ, which a base model need not have.")
+            f"One seed's base is far weaker, and widens all of these: after its cold start both end at {ends.iloc[0]:.0f} %, in "
+            f"the other seeds at {ends.iloc[1]:.0f} to {ends.iloc[-1]:.0f}. "
+            "Both our starts have learned to work a problem out before they differ, which a base model need not have.")
 
 
 FINDINGS = (_starts,)
