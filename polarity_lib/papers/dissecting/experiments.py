@@ -199,8 +199,8 @@ def injection(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 EXPERIMENTS = {
     "dissect_starts": Experiment(starts, 2, "20", preview=False),
-    "dissect_polarity": Experiment(polarity, 8, "20,21,22,23"),
-    "dissect_own_rates": Experiment(own_rates, 8, "20", preview=False),
+    "dissect_polarity": Experiment(polarity, 10, "20,21,22,23"),
+    "dissect_own_rates": Experiment(own_rates, 10, "20", preview=False),
     "dissect_pair": Experiment(pair, 5, "20", preview=False),
     "dissect_matched": Experiment(matched, 5, "20", preview=False),
     "dissect_tossed": Experiment(tossed, 3, "20", preview=False),
@@ -208,7 +208,7 @@ EXPERIMENTS = {
     "dissect_rates": Experiment(rates, 3, "20", preview=False),
     "dissect_schedules": Experiment(schedules, 3, "20", preview=False),
     "dissect_many_ways": Experiment(many_ways, 3, "20", preview=False),
-    "dissect_short_answers": Experiment(short_answers, 8, "22", preview=False),
+    "dissect_short_answers": Experiment(short_answers, 10, "22", preview=False),
     "dissect_short_answers_ablated": Experiment(short_answers_ablated, 3, "22", preview=False),
     "dissect_injection": Experiment(injection, 3, "22", preview=False),
 }
