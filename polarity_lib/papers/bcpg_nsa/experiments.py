@@ -18,7 +18,6 @@ OFFLINE_FILE = ROOT / "data" / "offline.json"
 WORLD = "gems"
 FIRST = 1000  # validation seeds: no reported comparison uses them
 PROBLEMS, ANSWERS = 600, 16
-PASSES = 4  # about: 120 batches of 16 problems over what is left of 600
 RATES = (2.5e-5, 5e-5, 1e-4, 2e-4)
 TAUS = (1e-3, 1e-2, 0.1, 0.3, 1.0)
 TUNED = ("rft", "dpo", "topr", "grpo_offline", "bcpg", "bcpg_nsa")  # each at its own rate; bcpg_nsa by the oracle's labels
@@ -231,7 +230,7 @@ def bcpg_rounds(scale: Scale, seed: int) -> dict[str, RunConfig]:
 def bcpg_long(scale: Scale, seed: int) -> dict[str, RunConfig]:
     """Notebook 51: twice as many passes, with and without what holds the policy (C10)."""
     main = bcpg_offline(scale, seed)
-    long = {"steps": 2 * main["bcpg"].steps, "probes": ("drift",)} | unless_smoke(scale, curve_every=40)
+    long = {"steps": 2 * main["bcpg"].steps, "probes": ("drift",)} | unless_smoke(scale, curve_every=32)
     return {"base": main["base"], "bcpg": bcpg(scale, seed, **long),
             "bcpg tau=0": bcpg(scale, seed, options={"tau": 0.0}, **long),
             "topr": stored(scale, "topr", seed, **long), "reinforce_offline": stored(scale, "reinforce_offline", seed, **long)}
