@@ -61,7 +61,7 @@ def measure(name: str) -> dict:
     shaping = weigh if name == "a3po" else lambda: run.method.advantage(batch, rewards_N, progress)
     ours = median(seconds_of(shaping, REPEATS))
     grpo = median(seconds_of(lambda: base(batch, rewards_N, progress), REPEATS))
-    return {"what": name, "unit": "s", "ours": round(ours, 6), "peer": round(peer, 4),
+    return {"what": f"shaping of a batch: {name}", "unit": "s", "share": True, "ours": round(ours, 6), "peer": round(peer, 4),
             "peer_name": f"a whole step, {prompts} x {group_size}", "ratio": round(ours / peer, 6),
             "grpo_advantage": round(grpo, 6), "tokens": int(batch.mask_NT.sum())}
 

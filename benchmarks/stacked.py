@@ -144,7 +144,8 @@ def main():
             break
         seconds = found["seconds"]
         rows.append({
-            "what": f"{number} runs side by side", "unit": "runs/min", "ours": round(60 * number / (HORIZON * seconds), 3),
+            "what": f"{number} run{'s' * (number > 1)} side by side", "unit": "runs/min",
+            "ours": round(60 * number / (HORIZON * seconds), 3),
             "peer": round(60 / (HORIZON * peer), 3), "peer_name": "one run on a core", "ratio": round(number * peer / seconds, 2),
             "seconds_per_step": round(seconds, 4), "parts": found["parts"],
             "rest_python": round(seconds - sum(found["parts"].values()), 4),

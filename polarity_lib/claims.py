@@ -69,6 +69,7 @@ class Subtest:
         primary: decides the claim's word. Where a claim names none, all do.
         reading_of: the primary sub-test that this one reads again, with another `choice` ("rate" or "definition"):
             if the two end on opposite sides, that one's word becomes "depends on the <choice>".
+        shown: what `ours` is, where it is not the difference that the name speaks of ("the gain minus 2").
     """
 
     name: str
@@ -80,6 +81,7 @@ class Subtest:
     primary: bool = False
     reading_of: str = ""
     choice: str = "rate"
+    shown: str = ""
 
 
 @dataclass(frozen=True)
@@ -314,13 +316,18 @@ def absent(reason: str) -> Finding:
 
 @functools.cache
 def checks(table: Callable[[], pd.DataFrame], metric: str = "largest error") -> tuple[Subtest, ...]:
-    """Sub-tests that need no run: one per row of a table with columns subtest, ours, tolerance, passed."""
+    """Sub-tests that need no run: one per row of a table with columns subtest, ours, tolerance, passed.
+
+    A column `theirs` says what ours should be, as a number or as text ("> 1"); without one ours is an error, which should be 0.
+    """
 
     def find(row, _runs) -> Finding:
         interval = Interval(row.ours, row.ours, row.ours, 1.0, 1, row.tolerance)
         return Finding(interval, "replicated" if row.passed else "contradicted", f"tolerance {row.tolerance:g}")
 
-    return tuple(Subtest(row.subtest, metric, "0", functools.partial(find, row)) for row in table().itertuples())
+    rows = table().assign(**({} if "theirs" in table() else {"theirs": "0"}))
+    return tuple(Subtest(row.subtest, metric, row.theirs if isinstance(row.theirs, str) else f"{row.theirs:.4g}",
+                         functools.partial(find, row)) for row in rows.itertuples())
 
 
 def each_above(left: str, others: tuple[str, ...], metric: str, other: str, margin: float = MARGIN) -> Callable:
@@ -425,9 +432,12 @@ def find(claim: Claim, test: Subtest, runs: Runs | None) -> Finding:
     if claim.experiment and (runs is None or not len(runs.metrics)):
         return absent("no runs")
     try:
-        return test.find(runs)
+        found = test.find(runs)
     except KeyError:  # an arm was left out, or this scale draws fewer than k samples
         return absent(f"the runs at hand hold no {test.metric} for every arm it compares")
+    if found.interval.n == 2 and found.interval.low == found.interval.high:  # a width of zero is chance, not certainty
+        return Finding(found.interval, "inconclusive", "both seeds differ by exactly as much, which says nothing of the spread")
+    return found
 
 
 def scale_of(claim: Claim, runs: Runs | None) -> str:

@@ -316,11 +316,11 @@ def train_or_load(arms: list[Arm], reuse_published: bool = True, progress: bool 
     return Runs(*(pd.concat(found[t], ignore_index=True) for t in TABLES), arms=arms)
 
 
-def load_finished(arms: list[Arm]) -> Runs:
-    """Those of the arms whose runs exist already, here or committed; nothing is computed."""
+def load_finished(arms: list[Arm], kept: bool = True) -> Runs:
+    """Those of the arms whose runs exist already, here (unless `kept` is False) or committed; nothing is computed."""
     found = {}
     for arm in arms:
-        tables = kept_run(arm.config) or published_run(arm.config.hash)
+        tables = (kept_run(arm.config) if kept else None) or published_run(arm.config.hash)
         if tables is not None:
             found[arm] = tables
     empty = {"metrics": ["step", "metric", "value"], "problems": ["problem"], "rollouts": ["step"]}

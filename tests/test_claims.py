@@ -178,11 +178,18 @@ def test_judge_reads_shares_as_points_and_pairs_by_seed():
 
 
 def test_what_was_not_run_is_said():
-    table = judge("PSRNSR-C4", by_hand({"base": [0.3, 0.5], "psr": [0.4, 0.6]}))
+    table = judge("PSRNSR-C4", by_hand({"base": [0.3, 0.5], "psr": [0.4, 0.61]}))
     assert list(table.verdict[:2]) == ["replicated", "not run at this scale"] and table.verdict.iloc[-1] == "inconclusive"
     assert set(table.verdict[2:-1]) == {"not run at this scale"}  # other k, other rates, another world
     assert set(judge("PSRNSR-C14", None).verdict) == {"not run at this scale"}
     assert set(judge("PSRNSR-C14", {}).verdict) == {"not run at this scale"}
+
+
+def test_two_seeds_that_differ_alike_decide_nothing():
+    row = judge("PSRNSR-C4", by_hand({"base": [0.25, 0.5], "psr": [0.5, 0.75]})).iloc[0]
+    assert row.low == row.high == row.ours == 25 and row.verdict == "inconclusive" and "spread" in row.reason
+    three = judge("PSRNSR-C4", by_hand({"base": [0.25, 0.5, 0.5], "psr": [0.5, 0.75, 0.75]})).iloc[0]
+    assert three.verdict == "replicated"
 
 
 def test_a_subtest_reads_the_experiment_it_names():

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from polarity_lib.claims import final, tail, told
+from polarity_lib.claims import Subtest, final, tail, told
 from polarity_lib.experiments import Runs, experiment, load_finished
 from polarity_lib.integrations.table import methods_page
 from polarity_lib.plots import arm_label
@@ -35,7 +35,8 @@ what it hangs on. What was known before a rule is said with its paper and in [`d
 *Rule older* is checked by the commit that brought the rule, as it stands, into [`data/rules.csv`](../data/rules.csv); runs made
 before runs recorded their start leave it not checkable.
 
-*Ours* is the first sub-test's paired difference over seeds, in points or per cent, with its 95 % interval.
+*Ours* is the paired difference over seeds of the first primary sub-test (of the first, where none is named), in points or per
+cent, with its 95 % interval; *seeds* are its own. Where a claim is an order, it is that of the two neighbours who decide.
 *Replicated*: the interval lies on the claimed side (or inside the margin, for "as good as").
 *Differs here*: on the other side, in this world. *No effect*: inside the margin around zero. *Inconclusive*: more seeds might
 tell. *Depends on the rate* or *on the definition*: another choice of it ends on the other side. *Contradicted* is said of
@@ -47,8 +48,8 @@ runs); if they differ, the reason says how many went which way. An order is judg
 
 @functools.cache
 def load(name: str) -> Runs:
-    """The committed runs of an experiment."""
-    return load_finished(experiment(name, "all", "tiny", EXPERIMENTS[name].seeds))
+    """The committed runs of an experiment, and no others."""
+    return load_finished(experiment(name, "all", "tiny", EXPERIMENTS[name].seeds), kept=False)
 
 
 # --- the README ---------------------------------------------------------------------
@@ -109,12 +110,13 @@ def paper_section(paper: Paper, table: pd.DataFrame) -> str:
 
 
 def claim_line(name: str, rows: pd.DataFrame) -> str:
-    """A claim's row: its first sub-test's numbers (none where no run is compared), the verdict of all, links."""
-    total, first = rows[rows.subtest == ""].iloc[0], rows[rows.subtest != ""].iloc[0]
+    """A claim's row: its first primary sub-test's numbers (none where no run is compared), the verdict of all, links."""
+    total, tests = rows[rows.subtest == ""].iloc[0], rows[rows.subtest != ""]
+    first = tests.iloc[(tests.primary.astype(str) == "True").to_numpy().argmax()]
     numbers = seen = ""
     if str(first.low) not in ("", "nan") and CLAIMS[name].experiment:
         ours, low, high = float(first.ours), float(first.low), float(first.high)
-        numbers = f"{first.subtest}: {first.theirs or '–'} → {ours:+.1f} ({low:+.1f}, {high:+.1f})"
+        numbers = f"{first.subtest}{what_is_shown(first)}: {first.theirs or '–'} → {ours:+.1f} ({low:+.1f}, {high:+.1f})"
         seen = f"{float(first.smallest_detectable):.1f}"
     notebook, figure = notebook_numbered(total.notebook), f"figures/{total.figure}.png"
     where = cell(total.notebook)
@@ -123,25 +125,36 @@ def claim_line(name: str, rows: pd.DataFrame) -> str:
         where = f"[{where}]({quote(path)})"
     where += f", [figure](../{quote(figure)})" if (ROOT / figure).exists() else ""
     verdict = f"**{total.verdict}** ({cell(total.reason)})"
-    cells = (cell(name), cell(CLAIMS[name].says), cell(numbers), seen, seeds_of(total), verdict, total.rule_older, where)
+    cells = (cell(name), cell(CLAIMS[name].says), cell(numbers), seen, seeds_of(first), verdict, total.rule_older, where)
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def seeds_of(total: pd.Series) -> str:
-    """How many seeds, and of how many where some of the claim's experiment are still to come."""
-    planned = EXPERIMENTS[name].seeds if (name := CLAIMS[total.claim].experiment) else 0
-    return f"{total.seeds} of {planned}" if 0 < int(total.seeds) < planned else str(total.seeds)
+def subtest_of(row: pd.Series) -> Subtest:
+    """The sub-test that wrote a row of the table."""
+    return next(test for test in CLAIMS[row.claim].tests() if test.name == row.subtest)
+
+
+def what_is_shown(row: pd.Series) -> str:
+    """" (shown: ...)", where the number is not the difference that the sub-test's name speaks of."""
+    shown = subtest_of(row).shown
+    return f" (shown: {shown})" if shown else ""
+
+
+def seeds_of(row: pd.Series) -> str:
+    """How many seeds a sub-test has, and of how many where some of its experiment are still to come."""
+    name = subtest_of(row).experiment or CLAIMS[row.claim].experiment
+    planned = EXPERIMENTS[name].seeds if name else 0
+    return f"{row.seeds} of {planned}" if 0 < int(row.seeds) < planned else str(row.seeds)
 
 
 def summary(runs: Runs, prefix: str, ks: tuple[int, ...]) -> str:
-    """Mean pass@k of every arm whose name begins with the prefix, and what it adds to the base's pass@1."""
-    tables = {k: final(runs, tail(k)) for k in ks}
+    """Mean pass@k of every arm whose name begins with the prefix, and what it adds to the base's pass@1, over common seeds."""
     names = [a for a in dict.fromkeys(arm.name for arm in runs.arms) if a.startswith(prefix)]
     heads = ["arm", *(f"pass@{k}" for k in ks), "gain at 1 (95 % interval)", "seeds"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    whole = tables[1][names].dropna()  # gains over the seeds that every arm has
+    tables = {k: final(runs, tail(k))[names].dropna() for k in ks}  # the seeds that every arm has
     for arm in names:
-        gain = paired_t(whole[arm] - whole[f"{prefix}base"])
+        gain = paired_t(tables[1][arm] - tables[1][f"{prefix}base"])
         words = told(gain) if gain.n > 1 else f"{gain.estimate:+.1f}"
         words = "" if arm == f"{prefix}base" else words
         cells = " | ".join(f"{tables[k][arm].mean():.1f}" for k in ks)
@@ -155,7 +168,8 @@ def summary(runs: Runs, prefix: str, ks: tuple[int, ...]) -> str:
 def speed() -> str:
     """Every benchmark's measured rows."""
     lines = ["# Speed", "", "Written by `python -m polarity_lib pages` from `benchmarks/results/*.json`, which name machine and",
-             "versions. Each ratio comes from one run of both sides.", "",
+             "versions. Each ratio comes from one run of both sides: so many times as fast as the peer, or as small in memory;",
+             "per cent: what share of the whole step it takes.", "",
              "| what | ours | peer | ratio | processor |", "|---|---|---|---|---|"]
     floors = []
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
@@ -164,6 +178,7 @@ def speed() -> str:
         for row in record.get("measured", []):
             peer = f"{row['peer']:g} {row['unit']} ({row['peer_name']})" if row.get("peer") else "–"
             ratio = f"{row['ratio']:g} ×" if row.get("ratio") else "–"
+            ratio = f"{100 * row['ratio']:.2g} %" if row.get("share") else ratio
             lines.append(f"| {cell(row['what'])} | {row['ours']:g} {cell(row['unit'])} | {cell(peer)} | {ratio} | {where} |")
             if row.get("shares"):
                 parts = ", ".join(f"{100 * share:.0f} % {kind}" for kind, share in row["shares"].items())

@@ -22,13 +22,16 @@ def _starts(load) -> str:
     assert all(found.low < 0 < found.high for found in (cold_own, zero_own, interaction))
     for start, lack in (("cold", cold), ("zero", zero)):  # "most"
         assert -lack.estimate < 0.25 * read(f"{start}/both", f"{start}/base").estimate
+    weak, rates = ends.index[0], {arm.name: arm.config.learning_rate for arm in own.arms}
+    times = rates["cold/both"] / rates["cold/wrong"]
     return ("**Wrong answers alone teach most of what both teach, from either start.** Dissecting finds right answers needed by "
             f"zero-RL, and wrong ones alone enough after a cold start. In *latent* ({wrong.n} seeds, one rate) wrong only gains "
             f"{told(wrong)} points at pass@1 by zero-RL, right only {told(right)}. Wrong only minus both is {told(cold)} after a "
-            f"cold start and {told(zero)} by zero-RL; at own rates ({cold_own.n} seeds) no difference is seen, {told(cold_own)} "
-            f"and {told(zero_own)}. The interaction of start and polarity, the paper's headline, is not decided: "
-            f"{told(interaction)}. One seed learns far less, which widens the intervals at one rate: after its cold start both "
-            f"end at {ends.iloc[0]:.0f} %, in the other seeds at {ends.iloc[1]:.0f} to {ends.iloc[-1]:.0f}. "
+            f"cold start and {told(zero)} by zero-RL; the one rate is both's own and {times:g} times that of wrong only. At own "
+            f"rates ({cold_own.n} seeds) no difference is seen, {told(cold_own)} and {told(zero_own)}. The interaction of start "
+            f"and polarity, the paper's headline, is not decided: {told(interaction)}. One weak seed widens all intervals at one "
+            f"rate: after its cold start wrong only goes from {table['cold/base'][weak]:.0f} to "
+            f"{table['cold/wrong'][weak]:.0f} %, both to {ends.iloc[0]:.0f} %; in the other seeds both end at {ends.iloc[1]:.0f} to {ends.iloc[-1]:.0f}. "
             "Both our starts have learned to work a problem out before they differ, which a base model need not have.")
 
 

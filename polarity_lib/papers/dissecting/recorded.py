@@ -119,6 +119,7 @@ def ranking_checks() -> pd.DataFrame:
         rows.append(
             {
                 "subtest": f"{name}: wrong rankings as 1 / sqrt(n) says",
+                "theirs": f"0, within {CLOSE:g}",
                 "ours": error,
                 "tolerance": CLOSE,
                 "passed": error < CLOSE,
@@ -129,6 +130,7 @@ def ranking_checks() -> pd.DataFrame:
         rows.append(
             {
                 "subtest": f"{name}: half of the problems need more runs",
+                "theirs": "> 1",
                 "ours": needed[1] / needed[0],
                 "tolerance": 1.0,
                 "passed": needed[1] > needed[0],

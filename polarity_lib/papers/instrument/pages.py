@@ -11,7 +11,8 @@ HEAD = """# The worlds
 Written by `python -m polarity_lib pages` from [`data/worlds.json`](../data/worlds.json). A world may judge methods once a base
 policy and GRPO alone have passed these gates in it; rules came before runs
 ([`gates.py`](../polarity_lib/papers/instrument/gates.py)). [Notebook 04](../notebooks/04_can_this_world_tell.ipynb) draws them.
-Two numbers are the smallest and the largest of several replicates, or of an interval.
+Two numbers are the smallest and the largest of several replicates, the ends of an interval, or (room in the
+tail) pass@k at k = 1 and 64.
 """
 
 
@@ -59,10 +60,12 @@ def _worlds_that_tell(load) -> str:
     admitted = {name: {gate: found["found"] for gate, found in record["gates"].items()}
                 for name, record in worlds.items() if record["admitted"]}
     assert all(gates["sees a handicap"][2] < 0 < gates["is not fooled by luck"][2] for gates in admitted.values())
+    again = set(world_tries()["world"])
     told = "; ".join(
-        f"in *{name}* GRPO gains {100 * min(gates['moves']):.0f} to {100 * max(gates['moves']):.0f} points at pass@1; tossing a "
-        f"quarter of its verdicts changes that by {points(gates['sees a handicap'])}, other luck alone by "
-        f"{points(gates['is not fooled by luck'])}" for name, gates in admitted.items())
+        f"in *{name}*{' (at its second try)' * (name in again)} GRPO gains {100 * min(gates['moves']):.0f} to "
+        f"{100 * max(gates['moves']):.0f} points at pass@1; tossing a quarter of its verdicts changes that by "
+        f"{points(gates['sees a handicap'])}, other luck alone by {points(gates['is not fooled by luck'])}"
+        for name, gates in admitted.items())
     return ("**Not every small world can tell methods apart**, so a world must first show, with base and GRPO alone, that a "
             f"known handicap is seen and mere luck is not. {len(admitted)} of {len(worlds)} passed: {told} "
             "([all gates](docs/worlds.md)).")
