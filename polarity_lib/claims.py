@@ -238,6 +238,17 @@ def at_step(runs: Runs, metric: str, share: float, width: int = 2) -> pd.DataFra
     return rows.groupby(["seed", "arm"])[["step", "value"]].apply(pick).unstack()
 
 
+def at_share(runs: Runs, metric: str, share: float, width: int = 2) -> pd.DataFrame:
+    """Seeds x arms: mean of the `width` curve points that end at a share of the longest run; where runs may collapse.
+
+    A run that ended early is worth from then on what it was worth at its end.
+    """
+    rows = runs.metric(metric, last=False).sort_values("step")
+    end = max(width, round(share * rows.step.nunique()))
+    table = rows.pivot(index="step", columns=["seed", "arm"], values="value").ffill()
+    return table.iloc[end - width : end].mean().unstack()
+
+
 def at_equal(runs: Runs, left: str, right: str, x: str, y: str, scale: float = 100.0) -> np.ndarray:
     """left minus right in y, seed by seed, where each path first reaches the x that both reach.
 
@@ -421,7 +432,7 @@ def after_holm(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     together = pd.concat(tables, names=["name", "line"])
     mine = together.primary.eq(True) & together.p.notna()  # the whole claim's row has neither
     together.loc[mine, "p_holm"] = holm(together.p[mine].astype(float))
-    lost = mine & (together.p_holm >= ALPHA) & together.verdict.isin(("replicated", "differs here", "no effect"))
+    lost = mine & (together.p_holm >= ALPHA) & ~together.verdict.isin(("inconclusive", "not run at this scale"))
     together.loc[lost, "reason"] += f"; not after Holm over the paper's {mine.sum()} primary sub-tests"
     together.loc[lost, "verdict"] = "inconclusive"
     return {name: with_whole(CLAIMS[name], table.reset_index(drop=True)) for name, table in together.groupby("name", sort=False)}
@@ -437,6 +448,9 @@ def find(claim: Claim, test: Subtest, runs: Runs | None) -> Finding:
         return absent(f"the runs at hand hold no {test.metric} for every arm it compares")
     if found.interval.n == 2 and found.interval.low == found.interval.high:  # a width of zero is chance, not certainty
         return Finding(found.interval, "inconclusive", "both seeds differ by exactly as much, which says nothing of the spread")
+    collapsed = runs.metrics.seed[runs.metrics.metric == "run/diverged"].nunique() if runs is not None else 0
+    if collapsed and 0 < found.interval.n <= runs.metrics.seed.nunique() - collapsed:  # a seed that failed is a result
+        return Finding(found.interval, "inconclusive", f"runs diverged in {collapsed} more seeds and have no {test.metric}")
     return found
 
 

@@ -252,9 +252,17 @@ def get_run(arm: Arm, reuse_published: bool = True, watch=None, need_updates: bo
 
 
 def sizes_to_copy(arm: Arm, reuse_published: bool, watch, device: str | None) -> list[float]:
-    """The length of every update of the run that an arm is matched to."""
+    """The length of every update of the run that an arm is matched to.
+
+    Raises:
+        ConfigError: that run ended early, as a collapse, so there is nothing to match from there on.
+    """
     paired = replace(arm, config=arm.matched, matched=None)
-    return get_run(paired, reuse_published, watch, need_updates=True, device=device)["updates"].norm.tolist()
+    sizes = get_run(paired, reuse_published, watch, need_updates=True, device=device)["updates"].norm.tolist()
+    if len(sizes) < arm.config.steps:
+        raise ConfigError(f"{arm.name} takes the update sizes of {arm.matched.name}, which diverged after {len(sizes)} of "
+                          f"{arm.matched.steps} batches: leave this arm out for seed {arm.seed}.")
+    return sizes
 
 
 def device_of(size: str, device: str | None) -> str | None:

@@ -31,7 +31,7 @@ class Rollouts:
     extras: dict = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.group_N)
 
     @property
     def correct_N(self) -> Tensor:

@@ -1,5 +1,6 @@
 """The rules that judge claims, on numbers where the verdict is plain to see; and every claim, on made-up runs."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -126,6 +127,25 @@ def test_areas_and_ends_of_curves():
     assert claims.difference(runs, "a", "b", "x", scale=1.0) == pytest.approx([1, 1])
     assert claims.at_step(runs, "x", 1.0, width=2)["a"].tolist() == [2.5, 3.5]
     assert claims.at_step(runs, "x", 0.25, width=2)["a"].tolist() == [1.5, 2]  # never fewer points than `width`
+
+
+def test_a_share_of_the_longest_run_where_one_collapses():
+    whole = curves({"a": [[9, 8, 7, 6, 5, 4]]}, "x").metrics
+    runs = Runs(pd.concat([whole, whole[whole.step <= whole.step.iloc[2]].assign(seed=1)]), pd.DataFrame(), pd.DataFrame(), [])
+    third, end = (claims.at_share(runs, "x", share)["a"] for share in (1 / 3, 1.0))
+    assert third.tolist() == [8.5, 8.5] and end.tolist() == [4.5, 7]  # the second stays at 7, where it ended
+
+
+def test_a_diverged_seed_is_no_missing_seed():
+    runs = curves({"base": [[0.3], [0.5], [0.4]], "psr": [[0.4], [0.61], [0.5]]}, "test/greedy")
+    lost = pd.DataFrame({"seed": 3, "arm": "psr", "step": 1, "metric": ["run/diverged", "test/pass@1"], "value": 0.0})
+    rest = pd.DataFrame({"seed": [3], "arm": ["base"], "step": 1, "metric": ["test/greedy"], "value": 0.4})
+    test = claims.Subtest("greedy", "test/greedy", "", claims.compare(claims.is_greater, "psr", "base", "test/greedy"))
+    claim = claims.Claim("X", "", "psr_nsr_latent", "10", "", (test,))
+    assert claims.find(claim, test, runs).verdict == "replicated"
+    after = dataclasses.replace(runs, metrics=pd.concat([runs.metrics, lost, rest]))
+    found = claims.find(claim, test, after)
+    assert found.verdict == "inconclusive" and "1 more seeds" in found.reason
 
 
 def test_a_seed_that_one_arm_lacks_is_left_out_of_the_pairs():
@@ -265,6 +285,8 @@ def test_words_that_do_not_survive_holm_are_taken_back(toy, monkeypatch):
     assert found.p_holm["weak"] > 0.05 > found.p["weak"]
     assert found.verdict["aside"] == "replicated" and np.isnan(found.p_holm["aside"])
     assert found.verdict[""] == "inconclusive" and claims.after_holm({}) == {}
+    tables["TOY-C1"].loc[0, "verdict"] = "depends on the rate"  # a word that a reading has turned hangs on the same test
+    assert claims.after_holm(tables)["TOY-C1"].verdict[0] == "inconclusive"
 
 
 def test_seeds_and_problems_are_resampled_beside_the_interval():

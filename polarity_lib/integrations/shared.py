@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from polarity_lib.config import ConfigError
-from polarity_lib.methods import Method, Progress, collect_fixed, method_named
+from polarity_lib.methods import Method, Progress, Schedule, collect_fixed, in_force, method_named, rows_kept
 from polarity_lib.problems import Problem
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import Verdict
@@ -21,7 +21,7 @@ def obstacle(method: Method) -> str:
         return "it needs a critic, which is trained beside the policy in our own loop only"
     if missing := sorted(method.needs - HANDED_OVER):
         return f"it needs {', '.join(missing)}, which our own loop keeps and no other trainer hands over"
-    return ""
+    return "it reads answers as text, step by step, as only our own worlds write them" if reads(method, "texts") else ""
 
 
 def obstacle_in_verl(method: Method) -> str:
@@ -33,18 +33,26 @@ def obstacle_in_verl(method: Method) -> str:
     }
     if why := obstacle(method) or next((reasons[need] for need in sorted(method.needs) if need in reasons), ""):
         return why
-    return "its advantage reads entropies, which verl hands to no estimator" if reads_entropies(method) else ""
+    if isinstance(method, Schedule):
+        return "it becomes another method during the run, and verl's losses are not told where a run stands"
+    return "its advantage reads entropies, which verl hands to no estimator" if reads(method, "entropies_NT") else ""
 
 
-def reads_entropies(method: Method) -> bool:
-    """Whether an advantage looks at the entropies of rollouts; found by leaving them out."""
+def reads(method: Method, field: str) -> bool:
+    """Whether a method looks at a field of rollouts before the update, at any time of a run; found by leaving it out."""
     mask_NT = torch.ones(4, 3)
-    rollouts = as_rollouts(torch.tensor([True, False, False, False]), torch.tensor([0, 0, 1, 1]), mask_NT,
-                           torch.tensor([[-0.1, -0.2, -0.3]]).expand(4, 3), None, 4, ["a", "a", "b", "b"])
-    try:
-        method.advantage(rollouts, method.reward(rollouts), Progress(0, 10))
-    except ConfigError:
-        return True
+    rollouts = as_rollouts(
+        torch.tensor([True, False, False, False]), torch.tensor([0, 0, 1, 1]), mask_NT, -0.1 * mask_NT.cumsum(1), mask_NT, 4,
+        ["a", "a", "b", "b"]).but(texts=[""] * 4, finished_N=torch.ones(4, dtype=torch.bool))
+    rollouts = rollouts.but(**{field: Absent(field)})
+    for progress in (Progress(step, 10) for step in range(10)):
+        now = in_force(method, progress)
+        try:
+            rewards_N = now.reward(rollouts)
+            rows_kept(now, rewards_N, rollouts.group_N)
+            now.advantage(rollouts, rewards_N, progress)
+        except NotThere:
+            return True
     return False
 
 
@@ -72,24 +80,28 @@ def has_option(name: str, option: str) -> bool:
     return True
 
 
+class NotThere(ConfigError):
+    """A method reads what nobody handed over."""
+
+
 class Absent:
     """Stands where a trainer hands nothing over; whoever touches it learns what is missing.
 
     Raises:
-        ConfigError: at any use.
+        NotThere: at any use.
     """
 
     def __init__(self, what: str):
         object.__setattr__(self, "_what", what)
 
     def _refuse(self, *args, **options):
-        raise ConfigError(f"this method reads the {object.__getattribute__(self, '_what')}, which are not there.")
+        raise NotThere(f"this method reads the {object.__getattribute__(self, '_what')}, which are not there.")
 
     def __getattribute__(self, name):
         object.__getattribute__(self, "_refuse")()
 
     __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __neg__ = __getitem__ = _refuse
-    __lt__ = __le__ = __gt__ = __ge__ = __len__ = __iter__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __len__ = __iter__ = __invert__ = __and__ = __rand__ = __or__ = __ror__ = _refuse
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
@@ -102,7 +114,8 @@ def as_rollouts(right_N: Tensor, group_N: Tensor, mask_NT: Tensor, logprobs_NT: 
                 max_new_tokens: int, keys: list[str]) -> Rollouts:
     """A record of rollouts from another trainer's tensors, on the CPU; log-probabilities are taken in single precision at least.
 
-    Tokens are zeros, texts empty and all answers finished; a caller who knows more adds it by `.but(...)`.
+    Tokens are zeros, and there are no texts, nor whether an answer ended: a method that reads these is refused. A caller who
+    knows more adds it by `.but(...)`.
 
     Args:
         right_N: [N] true where the trainer's reward says right.
@@ -127,6 +140,6 @@ def as_rollouts(right_N: Tensor, group_N: Tensor, mask_NT: Tensor, logprobs_NT: 
         prompt_ids=[[] for _ in range(N)],
         tokens_NT=torch.zeros_like(mask_NT).long(), mask_NT=mask_NT,
         logprobs_NT=on_tokens(logprobs_NT, "token log-probabilities"), entropies_NT=on_tokens(entropies_NT, "token entropies"),
-        finished_N=torch.ones(N, dtype=torch.bool), texts=[""] * N,
+        finished_N=Absent("ends of answers"), texts=Absent("texts of answers"),
         verdicts=[Verdict("correct" if right else "wrong", None, "", "by the trainer's reward") for right in right_N.tolist()],
         drawn=N, max_new_tokens=max_new_tokens, extras={})

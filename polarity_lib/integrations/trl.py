@@ -19,7 +19,7 @@ from trl import GRPOConfig, GRPOTrainer
 from polarity_lib import diagnostics
 from polarity_lib.config import ConfigError
 from polarity_lib.integrations.shared import as_rollouts, borrowed
-from polarity_lib.methods import Progress, rows_kept
+from polarity_lib.methods import Method, Progress, in_force, rows_kept
 from polarity_lib.objectives import BatchCounts
 
 # What the method decides in place of TRL's settings; one that was changed would be silently ignored.
@@ -85,9 +85,10 @@ class MethodTrainer(GRPOTrainer):
         mask_NT = output["completion_mask"] * output.get("tool_mask", 1)
         old_NT, entropies_NT, logs_NTV = self._before_update(output)
         rollouts = self._all_rollouts(inputs, output, mask_NT, old_NT, entropies_NT)
-        rewards_N = self.method.reward(rollouts)
-        keep_N = rows_kept(self.method, rewards_N, rollouts.group_N)
-        advantages_NT = self.method.advantage(rollouts, rewards_N, self._progress()) * keep_N[:, None]
+        method = self._in_force()
+        rewards_N = method.reward(rollouts)
+        keep_N = rows_kept(method, rewards_N, rollouts.group_N)
+        advantages_NT = method.advantage(rollouts, rewards_N, self._progress()) * keep_N[:, None]
         mine = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
         device, T = mask_NT.device, mask_NT.shape[1]
         output["advantages"] = advantages_NT[mine, :T].to(device)
@@ -133,6 +134,10 @@ class MethodTrainer(GRPOTrainer):
         per_batch = self.args.steps_per_generation * self.num_iterations
         return Progress(self._step // per_batch, max(1, self.state.max_steps // self.updates_per_batch), self.updates_per_batch)
 
+    def _in_force(self) -> Method:
+        """The method of this batch of rollouts: a schedule's, where the run stands."""
+        return in_force(self.method, self._progress())
+
     def _record(self, rollouts, advantages_NT) -> None:
         """Our metrics beside TRL's, and our advantages in its table of completions."""
         mode = "train" if self.model.training else "eval"
@@ -173,11 +178,12 @@ class MethodTrainer(GRPOTrainer):
         mask_NT = (inputs["completion_mask"] * inputs.get("tool_mask", 1) * inputs["keep"][:, None]).float()
         extras = {"reference_logprobs": inputs.get("ref_per_token_logps"), "entropies": entropies_NT.detach(),
                   "old_distributions": inputs.get("old_distributions")}
-        extras = {k: v for k, v in extras.items() if k in self.method.needs}
-        loss_NT = self.method.token_loss(logprobs_NT, old_NT, inputs["advantages"], mask_NT, extras)
+        method = self._in_force()
+        extras = {k: v for k, v in extras.items() if k in method.needs}
+        loss_NT = method.token_loss(logprobs_NT, old_NT, inputs["advantages"], mask_NT, extras)
         if "importance_sampling_ratio" in inputs:  # TRL's correction for what vLLM computes otherwise
             loss_NT = loss_NT * inputs["importance_sampling_ratio"]
-        loss = self.method.aggregate(loss_NT, mask_NT, self._counts)
+        loss = method.aggregate(loss_NT, mask_NT, self._counts)
         mode = "train" if self.model.training else "eval"
         share = diagnostics.clip_share(logprobs_NT, old_NT, inputs["advantages"], mask_NT)
         self._metrics[mode]["update/clip_share"].append(share)

@@ -95,6 +95,7 @@ def estimate(name: str, token_level_rewards: Tensor, response_mask: Tensor, inde
         right_N=scores_NT.sum(-1).cpu() > settings()["right_above"], group_N=_numbered(index), mask_NT=response_mask,
         logprobs_NT=old_NT, entropies_NT=known["entropys"] if "entropys" in known else None,
         max_new_tokens=longest, keys=[str(uid) for uid in index])
+    rollouts = rollouts.but(finished_N=rollouts.mask_NT.sum(1) < longest)  # a full answer may have been cut
     rewards_N = method.reward(rollouts)
     keep_N = rows_kept(method, rewards_N, rollouts.group_N)
     advantages_NT = method.advantage(rollouts, rewards_N, progress) * keep_N[:, None]

@@ -33,7 +33,8 @@ its interval, the smallest difference these seeds could have seen, and the reaso
 **Before any count: a world this small contradicts no result of a 7-billion-parameter model.** It says where a claim holds and
 what it hangs on. What was known before a rule is said with its paper and in [`data/pilots.csv`](../data/pilots.csv).
 *Rule older* is checked by the commit that brought the rule, as it stands, into [`data/rules.csv`](../data/rules.csv); runs made
-before runs recorded their start leave it not checkable.
+before runs recorded their start leave it not checkable. What all rules share, and what can only take a word back, is the file's
+line *every claim*: it has been made stricter since most runs were judged.
 
 *Ours* is the paired difference over seeds of the first primary sub-test (of the first, where none is named), in points or per
 cent, with its 95 % interval; *seeds* are its own. Where a claim is an order, it is that of the two neighbours who decide.

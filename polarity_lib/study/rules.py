@@ -1,7 +1,8 @@
 """Is a claim's rule older than the runs it judges? A stranger can check it.
 
 data/rules.csv holds a digest per claim: of its sub-tests, of the functions that judge them and of what these call. The
-commit that brought a digest into the file is when that rule was last changed; runs carry their start (runs.csv).
+commit that brought a digest into the file is when that rule was last changed; runs carry their start (runs.csv). What all
+claims share, and what can only take a word back (readings, Holm, seeds that failed), has a line of its own, SHARED.
 
     python -m polarity_lib.study.rules    bring data/rules.csv up to date (commit it before the runs)
 """
@@ -11,13 +12,13 @@ import subprocess
 
 import pandas as pd
 
-from polarity_lib.claims import Claim, roll_up
+from polarity_lib.claims import ALPHA, OPPOSITE, Claim, after_holm, find, read_again, roll_up, with_whole
 from polarity_lib.digests import digest_of
 from polarity_lib.registry import CLAIMS, paper_of
 from polarity_lib.results import ROOT, published_root, read_lines, write_atomic
 
 RULES = ROOT / "data" / "rules.csv"
-NOT_RECORDED, NO_RUNS = "not checkable", "needs no run"
+NOT_RECORDED, NO_RUNS, SHARED = "not checkable", "needs no run", "every claim"
 
 
 def rule_of(claim: Claim) -> str:
@@ -29,8 +30,9 @@ def rule_of(claim: Claim) -> str:
 
 
 def rules() -> dict[str, str]:
-    """Every claim's rule, as it is now."""
-    return {name: rule_of(claim) for name, claim in CLAIMS.items()}
+    """Every claim's rule, as it is now, and what they share."""
+    shared = digest_of((find, read_again, with_whole, after_holm, ALPHA, tuple(OPPOSITE.items())), "")
+    return {SHARED: shared} | {name: rule_of(claim) for name, claim in CLAIMS.items()}
 
 
 def committed_rules() -> dict[str, str]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from polarity_lib.config import ConfigError
-from polarity_lib.integrations.shared import Absent, as_rollouts, borrowed, reads_entropies
+from polarity_lib.integrations.shared import Absent, as_rollouts, borrowed, reads
 from polarity_lib.integrations.table import methods_page, methods_where, runs
 from polarity_lib.methods import Progress, method_named
 from polarity_lib.registry import METHODS, papers
@@ -25,15 +25,17 @@ def test_what_the_papers_train_with_runs_everywhere(name):
 
 
 FIVE = ("psr_nsr", "dissecting", "a3po", "lens", "bcpg_nsa")
-# What the five papers' folders hold and other trainers cannot do: answers from elsewhere, stored answers, and two comparisons
-# from other papers that sample continuations or keep hidden states.
-ELSEWHERE = {"osi", "imitation", "bcpg", "bcpg_nsa", "dpo", "topr", "grpo_offline", "step_values", "nthr"}
+# What the five papers' folders hold and other trainers cannot do: answers from elsewhere, stored answers, steps of a chain, and
+# two comparisons from other papers that sample continuations or keep hidden states; in verl alone, schedules.
+ELSEWHERE = {"osi", "imitation", "bcpg", "bcpg_nsa", "dpo", "topr", "grpo_offline", "step_values", "nthr",
+             "first_error", "from_first_error", "prefix_only", "sparing"}
+SCHEDULES = {"neg_to_pos", "pos_to_neg", "rlr_after"}
 
 
 def test_every_on_policy_method_of_the_five_papers_runs_in_all_three():
     mine = [name for paper in papers() if paper.name in FIVE for name in paper.part("methods", "METHODS", {})]
     refused = {name for name in mine if "no:" in TABLE.loc[name, "trl"] + TABLE.loc[name, "verl"]}
-    assert len(mine) > 25 and refused == ELSEWHERE and (TABLE.loc[mine, "ours"] == "").all()
+    assert len(mine) > 25 and refused == ELSEWHERE | SCHEDULES and (TABLE.loc[mine, "ours"] == "").all()
 
 
 @pytest.mark.parametrize(("name", "trl", "verl"), [
@@ -43,6 +45,8 @@ def test_every_on_policy_method_of_the_five_papers_runs_in_all_three():
     ("lp_reg", "whole distributions", "whole distributions"),
     ("rl_zvp", "", "its advantage reads entropies"),
     ("nsr", "", "counted over the batch of rollouts"),
+    ("rlr_after", "", "another method during the run"),
+    ("first_error", "step by step", "step by step"),
     ("grpo", "", ""),
 ])
 def test_the_reason_is_said(name, trl, verl):
@@ -55,7 +59,8 @@ def test_the_reference_is_verls_own_there():
 
 
 def test_an_option_may_read_entropies():
-    assert not reads_entropies(method_named("a3po")) and reads_entropies(method_named("a3po", {"selection": "entropy"}))
+    assert not reads(method_named("a3po"), "entropies_NT")
+    assert reads(method_named("a3po", {"selection": "entropy"}), "entropies_NT")
 
 
 def test_a_record_from_plain_tensors():
@@ -63,7 +68,9 @@ def test_a_record_from_plain_tensors():
                            torch.tensor([[-0.5, 1e-6], [-1.0, float("nan")]]), None, 5, ["a", "b"])
     assert rollouts.group_N.tolist() == [0, 1] and rollouts.correct_N.tolist() == [True, False]
     assert rollouts.logprobs_NT.tolist() == [[-0.5, 0.0], [-1.0, 0.0]]  # rounding above zero, and padding, are gone
-    assert isinstance(rollouts.entropies_NT, Absent)
+    assert all(isinstance(x, Absent) for x in (rollouts.entropies_NT, rollouts.texts, rollouts.finished_N)) and len(rollouts) == 2
+    with pytest.raises(ConfigError, match="reads the ends of answers"):
+        method_named("grpo_cut").advantage(rollouts, torch.tensor([1.0, 0.0]), Progress(0, 1))
     for use in (lambda x: x * 2, lambda x: x.sum(), lambda x: torch.exp(x), lambda x: x[0], lambda x: 1 - x):
         with pytest.raises(ConfigError, match="token entropies, which are not there"):
             use(rollouts.entropies_NT)

@@ -113,6 +113,20 @@ def test_a_method_gives_our_numbers_on_the_same_tensors(trainer, name):
         assert torch.allclose(p.grad, g, atol=1e-4 * largest + 1e-9)
 
 
+def test_a_schedule_changes_with_the_run(trainer):
+    trainer.method = method_named("neg_to_pos")
+    trainer.model.train()
+    trainer.state.max_steps = 10 * trainer.updates_per_batch
+    kept = {}
+    for when, batches in (("first", 0), ("last", 9)):
+        trainer._step = batches * trainer.args.steps_per_generation * trainer.num_iterations
+        torch.manual_seed(3)
+        batch = trainer._generate_and_score_completions([example for example in dataset(4) for _ in range(4)])
+        kept[when] = batch["keep"]
+    trainer._step = 0
+    assert not kept["first"].all() and kept["last"].all()
+
+
 # ---------------------------------------------------------------- TRL's own losses
 
 OVERLONG = get_soft_overlong_punishment(max_completion_len=LONGEST, soft_punish_cache=2)

@@ -31,7 +31,8 @@ def _starts(load) -> str:
             f"rates ({cold_own.n} seeds) no difference is seen, {told(cold_own)} and {told(zero_own)}. The interaction of start "
             f"and polarity, the paper's headline, is not decided: {told(interaction)}. One weak seed widens all intervals at one "
             f"rate: after its cold start wrong only goes from {table['cold/base'][weak]:.0f} to "
-            f"{table['cold/wrong'][weak]:.0f} %, both to {ends.iloc[0]:.0f} %; in the other seeds both end at {ends.iloc[1]:.0f} to {ends.iloc[-1]:.0f}. "
+            f"{table['cold/wrong'][weak]:.0f} %, both to {ends.iloc[0]:.0f} %; in the other seeds both end "
+            f"at {ends.iloc[1]:.0f} to {ends.iloc[-1]:.0f}. "
             "Both our starts have learned to work a problem out before they differ, which a base model need not have.")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from polarity_lib.claims import (
-    RELATIVE_MARGIN, Claim, Finding, Subtest, at_step, compare, difference, is_equivalent, is_greater, is_less,
+    RELATIVE_MARGIN, Claim, Finding, Subtest, at_share, compare, difference, is_equivalent, is_greater, is_less,
     is_not_worse, relative_final, tail,
 )
 from polarity_lib.experiments import Runs
@@ -58,7 +58,7 @@ def grows_with_updates(metric: str, runs: Runs) -> Finding:
 
 def late_change(arm: str, metric: str, rule, scale: float, runs: Runs) -> Finding:
     """Mean of the last curve points minus that at a third of the run; entropies in per cent of the latter."""
-    end, third = (at_step(runs, metric, share)[arm] for share in (1.0, 1 / 3))
+    end, third = (at_share(runs, metric, share)[arm] for share in (1.0, 1 / 3))
     change = 100 * (end / third - 1) if not scale else scale * (end - third)
     return rule(change.dropna().to_numpy(), *(() if scale else (RELATIVE_MARGIN,)))
 

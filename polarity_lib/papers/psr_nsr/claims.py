@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from polarity_lib.claims import (
-    RELATIVE_MARGIN, Claim, Finding, Subtest, area, at_equal, at_step, checks, compare, difference, final, is_equivalent,
+    RELATIVE_MARGIN, Claim, Finding, Subtest, area, at_equal, at_share, checks, compare, difference, final, is_equivalent,
     in_order, is_greater, is_less, is_not_worse, relative_area, tail, told,
 )
 from polarity_lib.evaluation import powers_of_two
@@ -135,7 +135,7 @@ def changes(arm: str, metric: str, direction, runs: Runs) -> Finding:
 def late_change(arm: str, rule, runs: Runs) -> Finding:
     """Validation pass@1 at the end minus at a third of the long run, where the headline runs end."""
     metric = "validation/pass@1"
-    return rule(100 * (at_step(runs, metric, 1.0)[arm] - at_step(runs, metric, 1 / 3)[arm]).to_numpy())
+    return rule(100 * (at_share(runs, metric, 1.0)[arm] - at_share(runs, metric, 1 / 3)[arm]).to_numpy())
 
 
 def late_gap(runs: Runs) -> Finding:
