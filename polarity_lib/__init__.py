@@ -15,6 +15,7 @@ Four storeys; a module imports only from those below it (a test says so):
         problems/     problem families, disjoint splits, variants, the papers' problem sets
         verification/ response -> verdict
         policy        tokenizer, model, token log-probabilities
+        groups, layout  rows for the policy: each prompt once, long groups without padding
         rollouts      the record of sampled answers
         provenance    where and when a run was made
         registry      papers found, asked for what they offer by name
@@ -30,12 +31,17 @@ Four storeys; a module imports only from those below it (a test says so):
         diagnostics   what a batch looks like, split by polarity
         evaluation    repeated sampling, unbiased pass@k
         critic        a small critic, for methods that ask for one
+        learner       what a training step asks of a model; another one for many runs at once
+        offline       answers that are drawn once and trained on many times
         mechanism     what one update does to one distribution, exactly
         run           everything that changes while a run goes on
         updates       the optimizer steps on one batch
         training      the loop
+        stacking      many runs of one shape as one batched model
+        boards, exporting  metrics for TensorBoard; a trained policy in the hub's format
         integrations/ our methods by name in TRL and verl, the verifier as their reward function
         experiments   arms and seeds, and the call that gets their runs
+        published     what a paper itself ran, as runs of ours
 """
 
 __version__ = "0.1.0"

@@ -4,7 +4,7 @@
     over        means against a number: k, a weight, a level
     arms        an arm per row: every seed, the mean, its interval
     differences the same for anything that is compared with zero, and the margin that counts as a tie
-    forest      sub-tests with their intervals, coloured by verdict
+    verdicts    sub-tests with their intervals, coloured by verdict
     heat        a table as colours and words
 
 seaborn draws; every interval is the 95 % t interval over seeds (`t_interval`), and a single seed has none.

@@ -10,11 +10,13 @@ from polarity_lib.results import RunFolder, without_timings
 from polarity_lib.training import train
 
 
-def test_without_the_variable_nothing_is_written(monkeypatch):
+def test_without_the_variable_nothing_is_written(monkeypatch, tmp_path):
     monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # importing it would fail
+    monkeypatch.chdir(tmp_path)
     with board("run") as show:
         show(0, {"a": 1.0})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_one_line_before_any_computing(monkeypatch, tmp_path, configure):

@@ -1,4 +1,4 @@
-"""The claims of PSR/NSR (arXiv 2506.01347) and four of ours about its runs.
+"""The claims of PSR/NSR (arXiv 2506.01347) and three of ours about its runs.
 
 The rules were committed before the runs they judge; data/pilots.csv lists what had been looked at. The paper's tail, k = 256
 on MATH, is read at 256 in search and at 8 in latent, where 32 answers solve everything.

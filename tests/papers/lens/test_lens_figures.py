@@ -70,6 +70,7 @@ def test_figures_draw_what_there_is(arms, seeds):
                 figures.plot_accuracy({"chain": runs}),
                 figures.plot_minus(runs, [("lens", "grpo"), ("lens", "flipped")], {"test/pass@1": "x"}, side=1)):
         fig.canvas.draw()
+        assert any(ax.has_data() for ax in fig.axes)
 
 
 def test_dead_groups_before_and_after_are_means_over_seeds():

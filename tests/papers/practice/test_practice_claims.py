@@ -161,6 +161,7 @@ def test_figures_draw_what_there_is(seeds):
         figures.plot_starts({"search": (own, "psr", "nsr")})]
     for fig in drawn:
         fig.canvas.draw()
+        assert any(ax.has_data() for ax in fig.axes)
     plt.close("all")
 
 
