@@ -446,7 +446,7 @@ def find(claim: Claim, test: Subtest, runs: Runs | None) -> Finding:
         found = test.find(runs)
     except KeyError:  # an arm was left out, or this scale draws fewer than k samples
         return absent(f"the runs at hand hold no {test.metric} for every arm it compares")
-    if found.interval.n == 2 and found.interval.low == found.interval.high:  # a width of zero is chance, not certainty
+    if found.interval.n == 2 and math.isclose(found.interval.low, found.interval.high, abs_tol=1e-9):  # chance, not certainty
         return Finding(found.interval, "inconclusive", "both seeds differ by exactly as much, which says nothing of the spread")
     collapsed = runs.metrics.seed[runs.metrics.metric == "run/diverged"].nunique() if runs is not None else 0
     if collapsed and 0 < found.interval.n <= runs.metrics.seed.nunique() - collapsed:  # a seed that failed is a result

@@ -16,6 +16,7 @@ from polarity_lib.papers.dissecting.probes import SHIFTED
 from polarity_lib.papers.dissecting.theory import start
 from polarity_lib.plots import BASE, NEUTRAL, RIGHT, WRONG, arm_colour, arm_label, over, panels, present
 from polarity_lib.problems.chain import ATTACKS
+from polarity_lib.registry import EXPERIMENTS, paper_of
 
 BOTH = "#0072B2"
 START_LABELS = {"cold": "cold start", "zero": "zero-RL", "cold_short": "cold start, short answers",
@@ -124,13 +125,15 @@ def plot_readings(runs, starts=MAIN, metric=tail(1)):
 
 
 def plot_schedules(runs):
-    """Held-out accuracy over training and at the end."""
-    names = present(runs, ["cold/both", *(name for name in STYLES if " then " in name)])
+    """Held-out accuracy over training; at the end, what each schedule has more or less than both from the start."""
+    later = present(runs, [name for name in STYLES if " then " in name])
+    names = present(runs, ["cold/both", *later])
     fig, (left, right) = panels(2, width=5.2, height=3.6)
-    plots.curves(left, runs.metrics, "validation/pass@1", names, 100.0, within_seeds=True)
+    plots.curves(left, runs.metrics, "validation/pass@1", names, 100.0, within_seeds=True, in_view=True)
     left.set(title="Held-out pass@1, %")
-    plots.arms(right, 100 * runs.metric(tail(1)), names)
-    right.set(title="After training, test pass@1, %")
+    groups = {arm_label(name): difference(runs, name, "cold/both", tail(1)) for name in later if "cold/both" in names}
+    plots.differences(right, groups, [arm_colour(name) for name in later], margin=3.0, reach=5.0, aside=0.2)
+    right.set(title="After training: minus both", xlabel="test pass@1, points")
     plots.legend_below(fig, [left])
     return fig
 
@@ -334,11 +337,17 @@ def plot_ranking(found: dict[str, pd.DataFrame]):
     return fig
 
 
+def by_paper(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame, tuple]]:
+    """The policies of each paper's experiments: its title, its rows, a colour."""
+    titles = {name: paper_of(EXPERIMENTS, name).title if name in EXPERIMENTS else "others" for name in table.experiment.unique()}
+    groups = list(table.groupby(table.experiment.map(titles)))
+    return [(title, rows, colour) for (title, rows), colour in zip(groups, plots.sns.color_palette("colorblind", len(groups)))]
+
+
 def plot_counts(table: pd.DataFrame):
     """Every published policy: the spread of one run against the share of uncertain problems, and where its variance lies."""
     fig, (left, right) = panels(2, width=5.2, height=3.6)
-    groups = list(table.groupby("experiment", sort=False))
-    for (name, part), colour in zip(groups, plots.sns.color_palette("husl", len(groups))):
+    for name, part, colour in by_paper(table):
         left.plot(
             100 * part.uncertain,
             100 * part.predicted_sd * np.sqrt(part.problems),
@@ -360,8 +369,7 @@ def plot_counts(table: pd.DataFrame):
 def plot_greedy(table: pd.DataFrame):
     """Greedy against sampled for every published policy: problems that flip, and what the score gains or loses."""
     fig, (left, right) = panels(2, width=5.2, height=3.6)
-    groups = list(table.groupby("experiment", sort=False))
-    for (name, part), colour in zip(groups, plots.sns.color_palette("husl", len(groups))):
+    for name, part, colour in by_paper(table):
         left.plot(100 * part.down, 100 * part.up, "o", ms=3.5, alpha=0.6, color=colour, label=name)
         right.plot(100 * part.score, 100 * part.bias, "o", ms=3.5, alpha=0.6, color=colour)
     left.set(xlabel="p > ½, greedy wrong: % of problems", ylabel="p < ½, greedy right: % of problems", title="Flips")
