@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polarity_lib.config import VERDICT_CONTROLS, choose, derive_seed
+from polarity_lib.config import VERDICT_CONTROLS, ConfigError, choose, derive_seed
 from polarity_lib.rollouts import Rollouts
 
 
@@ -55,6 +55,21 @@ def answer_stands_anywhere(gold: str, text: str) -> bool:
     return gold in re.findall(r"[0-9]+", text)
 
 
+def check_control(kind: str, family: str) -> None:
+    """Refuse a control that cannot be what it says in worlds of this family; asked before a run begins.
+
+    A right answer of a chain world states the true number, so `leaky` calls it right too. One of another family need not: the
+    expression 5*7-9-2 is right for 24 and does not hold it, and the leak would punish it.
+
+    Raises:
+        ConfigError: unknown control, or `leaky` outside chain worlds.
+    """
+    choose("verdict control", kind, VERDICT_CONTROLS)
+    if kind == "leaky" and family != "chain":
+        raise ConfigError(f"The leaky verifier looks for the true number in the answer, which right answers of a {family} world "
+                          "need not hold: it would call them wrong. Use it in a chain world, or another control.")
+
+
 def control_verdicts(rollouts: Rollouts, kind: str, seed) -> Rollouts:
     """The rollouts as a lying verifier would judge them.
 
@@ -65,7 +80,7 @@ def control_verdicts(rollouts: Rollouts, kind: str, seed) -> Rollouts:
               learned from correctness
     quarter_tossed  the same within a random quarter of the rows: a known handicap
     leaky     right as soon as the true answer stands anywhere in the text, cut off or not:
-              a verifier that can be hacked by writing many numbers
+              a verifier that can be hacked by writing many numbers; chain worlds only (`check_control`)
 
     Raises:
         ConfigError: unknown control.

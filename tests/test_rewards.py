@@ -5,10 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polarity_lib.config import ConfigError
+from polarity_lib.config import VERDICT_CONTROLS, ConfigError
 from polarity_lib.problems import Problem, world_named
-from polarity_lib.rewards import answer_stands_anywhere, control_verdicts, correctness, overlong_penalty
+from polarity_lib.problems.real import FAMILY
+from polarity_lib.rewards import answer_stands_anywhere, check_control, control_verdicts, correctness, overlong_penalty
 from polarity_lib.rollouts import Rollouts
+from polarity_lib.run import prepare
 from polarity_lib.verification import LABELS, Verdict
 
 
@@ -76,6 +78,19 @@ def test_what_is_right_is_right_to_the_leaky_verifier_too():
     problems = world_named("chain").draw("train", 20, 0)
     rollouts = judged(["correct"] * 20).but(problems=problems, texts=[f"1+1=2#{p.gold}" for p in problems])
     assert correctness(control_verdicts(rollouts, "leaky", 0)).all()
+
+
+def test_the_leaky_verifier_is_refused_where_a_right_answer_need_not_hold_the_number(configure):
+    """It would turn right answers of countdown wrong; no run begins with it there."""
+    assert not answer_stands_anywhere("24", "5*7-9-2")
+    with pytest.raises(ConfigError, match="leaky verifier .* countdown world"):
+        prepare(configure(verdicts="leaky"), "cpu")
+    for kind in VERDICT_CONTROLS:
+        check_control(kind, "chain")
+        if kind != "leaky":
+            check_control(kind, "countdown")
+    with pytest.raises(ConfigError, match="leaky verifier .* mathematics world"):
+        check_control("leaky", FAMILY)
 
 
 def test_a_true_verifier_changes_nothing_and_an_unknown_one_is_refused():

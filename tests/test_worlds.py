@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polarity_lib.problems import Problem, world_named
 from polarity_lib.problems.chain import read_question, write_trace
 from polarity_lib.verification.worlds import (
-    CHECKERS, Unreadable, check_chain, check_countdown, evaluate, label_steps, verify,
+    CHECKERS, MAX_CHARACTERS, Unreadable, check_chain, check_countdown, evaluate, label_steps, verify,
 )  # fmt: skip
 
 # ---------------------------------------------------------------- expressions
@@ -110,6 +110,7 @@ HOSTILE = {
     "a megabyte after the mark": "#" + "9" * 1_000_000,
     "marks": "#" * 1_000_000,
     "steps": "1+1=2;" * 200_000 + "#2",
+    "steps without an end": "1+1=2;" * 200_000,
     "a power tower": "9**9**9**9",
     "products": "*".join("9" * 200),
     "arabic digits": "٢+٣*٤",
@@ -158,9 +159,32 @@ def test_no_text_raises(text):
     ("?3+5=8;8-2=6#6", ["right", "right"]),  # nothing to re-check yet
     ("#6", []),
     ("", []),
+    # Cut off, or ended without the final mark: lines keep their labels, and one that was not finished is none that is right.
+    ("3+5=8;8-2=6", ["right", "right"]),
+    ("3+5=8;8-2=6;", ["right", "right"]),
+    ("3+5=8;8-2=", ["right", "wrong"]),
+    ("3+5=8;8-", ["right", "wrong"]),
+    ("3+5=9;9-2=7", ["wrong", "follows"]),
+    ("3+5=8?3+5=", ["right", "wrong"]),
+    ("3+5=9?3+5=8", ["wrong", "repaired"]),
+    ("6", ["wrong"]),
 ])  # fmt: skip
 def test_step_labels_by_hand(text, labels):
     assert [label for _, label in label_steps("3+5-2:", text)] == labels
+
+
+def test_the_line_that_a_cut_left_unfinished_is_not_right():
+    assert label_steps("3+5-2+7:", "3+5=8;8-2=6;6+") == [("3+5=8", "right"), ("8-2=6", "right"), ("6+", "wrong")]
+    assert label_steps("9+8:", "9+8=1") == [("9+8=1", "wrong")]  # of 17
+
+
+def test_our_own_limit_of_characters_cuts_no_line_in_two():
+    """Where the labels end, the beginning of `5-4=12` does not count as the line `5-4=1`."""
+    head = "?".join(["5-4=1"] * 65) + ";" * 5
+    text = head + "?5-4=12"
+    assert text[:MAX_CHARACTERS] == head + "?5-4=1"
+    for end in ("", "#1", ";" * 50 + "#1"):
+        assert label_steps("5-4:", text + end) == [("5-4=1", "right")] * 65, end
 
 
 def test_labelled_lines_are_the_lines_of_the_response():

@@ -30,10 +30,9 @@ from dataclasses import dataclass
 
 from .notation import without_unseen
 from .prose import NOT, chosen_letter, concluding_value, corrected_value, one_line, stated_value, without_delimiters
-from .surroundings import BRACE, with_surroundings
+from .surroundings import BRACE, MAX_ANSWER_CHARACTERS, with_surroundings
 
 MAX_CHARACTERS = 100_000  # of the end of a response that is looked at; recorded responses stay below a third of this
-MAX_ANSWER_CHARACTERS = 2_000  # of a final answer: a longer one is none that a person would give
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +88,11 @@ _BOX = re.compile(
 _EMPTY = re.compile(r"\\(?:boxed|fbox|quad|qquad|text)(?![a-z])|(?!\\\{\s*\\\})[\s{}\\$.,;~]")
 _JOINING = "and|or|either|both|maybe|possibly|perhaps|even|else|also|nor|alternatively|versus|vs|as well as|then"
 # Between two boxes of one answer: blanks, delimiters, commas, joining words (also in \text), names with "=", labels.
+# No text has two readings here ("1." is a label, never the number of a case with a stop behind it): trying them all would
+# double the time with every label.
 _JOINT = re.compile(
-    rf"(?:[\s~$,;.:&/|+\-<>]|\d+[.)]|\(?\b[a-e][.):]|[\\()\[\]{{}}*]|\\(?:quad|qquad|hspace\{{[^{{}}]*\}})(?![a-z])|\\(?:text|mathrm|mbox|textbf)(?=\s*\{{)"
-    rf"|\b(?:{_JOINING}|(?:option|guess|case|answer|value)(?: \d+)?)\b|\\(?:lor|land|vee|wedge|cup|mid|hfill)(?![a-z])"
+    rf"(?:[\s~$,;.:&/|+\-<>]|\d+[.)]|\b[a-e][.):]|[\\()\[\]{{}}*]|\\(?:quad|qquad|hspace\{{[^{{}}]*\}})(?![a-z])|\\(?:text|mathrm|mbox|textbf)(?=\s*\{{)"
+    rf"|\b(?:{_JOINING}|(?:option|guess|case|answer|value)(?: \d+(?![\d.)]))?)\b|\\(?:lor|land|vee|wedge|cup|mid|hfill)(?![a-z])"
     rf"|[a-zA-Z](?:_\{{?\w+\}}?)?\s*(?:\([a-z]\)\s*)?=)*",
     re.IGNORECASE,
 )

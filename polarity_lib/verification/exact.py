@@ -106,7 +106,7 @@ _DECIMAL = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]*)?|\.[0-9
 _FRACTION = re.compile(rf"\\frac\s*\{{\s*([-+]?\s*{_DECIMAL})\s*\}}\s*\{{\s*([-+]?\s*{_DECIMAL})\s*\}}")
 _EXPONENT = r"\^\s*(?:\{{\s*(?P<{0}>[-+]?\s*[0-9]{{1,5}})\s*\}}|\(?\s*(?P<{0}_>[-+]?[0-9]{{1,5}})\)?)"
 _NUMBER = re.compile(
-    rf"""(?P<sign>[-+]?)\s*(?P<currency>\\\$)?\s*(?P<sign2>[-+]?)\s*(?:
+    rf"""(?P<sign>[-+]?)\s*(?:(?P<currency>\\\$)\s*)?(?:(?P<sign2>[-+])\s*)?(?:
         (?:(?P<whole>[0-9]+)\s+(?=[0-9]+\s*/\s*[0-9]+(?![.,]?[0-9])))?
             (?P<top>{_DECIMAL})\s*/\s*\(?\s*(?P<bottom>[-+]?\s*{_DECIMAL})\s*\)?
         |10\s*{_EXPONENT.format("tens")}
@@ -193,7 +193,8 @@ _CHOICE = re.compile(r"(?:[(\[]*\s*([A-J])\s*[)\]]*\s*[.:]?|\(([a-j])\)|(?i:opti
 _LABELLED = re.compile(
     r"(?:\\text\s*\{\s*(?:\(([A-J])\)[.:]?|([A-J])[.:)])\s*\}|\(([A-J])\)|([A-J])[).:])\s*[:.]?\s*(\S.*)", re.DOTALL
 )
-_SEPARATED_CHOICES = re.compile(r"\(?[A-J]\)?(?:\W*(?:,|;|\band\b|\bor\b)\W*\(?[A-J]\)?)+")
+# A separator is looked for ahead and then read over as a whole, so that a run of them is read in one way only.
+_SEPARATED_CHOICES = re.compile(r"\(?[A-J](?:(?=\W*[,;]|\W+(?:and|or)\b)\W+(?:(?:and|or)\W+)?[A-J])+\)?")
 # Behind a choice, what names another one or takes it back: then nothing has been chosen.
 _UNCHOSEN = re.compile(
     r"^\W*(?i:\\text\s*\{\s*)?(?i:and|or|not|nor|but|to)\b|^\s*[,/&|?]|\([A-J]\)|(?<![A-Za-z\\])[A-J][).:](?!\d)"

@@ -184,7 +184,7 @@ def chosen_letter(text: str) -> str | None:
     last = re.split(r"[.!?\n]\s", text.strip())[-1]
     match = re.fullmatch(
         r"\W*(?:(?:so|thus|hence|therefore|the|option|choice|answer|i (?:choose|pick))\b\W*)*(?-i:([A-J]))\W*"
-        r"(?:is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice))?)?\W*",
+        r"(?:is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice))?\W*)?",
         last,
         re.IGNORECASE,
     )
@@ -228,7 +228,8 @@ def _last_value(sentence):
 
 def one_line(text: str) -> str | None:
     """A response that is one short line is its own answer; prose around one value yields the value."""
-    line = re.sub(r"(\\\[|\$\$)\s+|\s+(?=\\\]|\$\$)", r"\1", text.strip())  # a display on lines of its own
+    # A display on lines of its own. Blanks are read from their first on: from each one anew, a long run would take its square.
+    line = re.sub(r"(\\\[|\$\$)\s+|(?<!\s)\s+(?=\\\]|\$\$)", r"\1", text.strip())
     line = re.sub(r"^([*_`]{1,2})(.*)\1$", r"\2", line)  # set in bold, in italics or as code
     line = _OPENING.sub("", line) if re.search(r"\w", _OPENING.sub("", line)) else line
     if "\n" in line or len(line) > 200 or not re.search(r"\w", line) or re.search(r"\\f?box", line) or _SUPPOSES.match(line):

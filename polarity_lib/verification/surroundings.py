@@ -15,6 +15,7 @@ from .exact import Number, read
 from .notation import tidy
 from .units import MULTIPLIERS, read_unit
 
+MAX_ANSWER_CHARACTERS = 2_000  # of a final answer: a longer one is none that a person would give
 _NEAR = 200  # characters on either side of a box that are looked at
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
@@ -46,7 +47,7 @@ _GOES_ON_IN_PROSE = re.compile(
 _SIGN_WORD = re.compile(r"\b(?:minus|negative)\s+$", re.IGNORECASE)
 # A word behind a number that changes it.
 FACTOR = re.compile(
-    rf"\s*-?\s*(?:{'|'.join(MULTIPLIERS)}|percent|per cent|pi|squared|cubed|factorial|halves|thirds|quarters|fourths|fifths"
+    rf"\s*(?:-\s*)?(?:{'|'.join(MULTIPLIERS)}|percent|per cent|pi|squared|cubed|factorial|halves|thirds|quarters|fourths|fifths"
     r"|or (?:more|less|so|fewer|greater|higher|lower|above|over)|and (?:a|one) (?:half|third|quarter)"
     r"|(?:plus|minus|times|over|divided by|multiplied by) [0-9]+)\b",
     re.IGNORECASE,
@@ -59,7 +60,7 @@ _VALUE = (
 )
 _OTHER = r"or|no|nope|but|maybe|perhaps|possibly|otherwise|else|alternatively|actually|wait|also|\\lor|\\text\s*\{\s*or\s*\}"
 _SECOND_VALUE = re.compile(
-    rf"(?:[\s$)*]|\\[)\]])*[,.;?!(\-\u2014]*\s*(?:\b(?:if|when|for)\b[^.;!?\n]{{0,60}}?(?=\b(?:otherwise|else|but)\b))?(?:(?:{_OTHER})\b[\s,:]*"
+    rf"(?:[\s$)*]|\\[)\]])*(?:[,.;?!(\-\u2014]+\s*)?(?:\b(?:if|when|for)\b[^.;!?\n]{{0,60}}?(?=\b(?:otherwise|else|but)\b))?(?:(?:{_OTHER})\b(?:[\s,]*:)*"
     rf"(?:{_OTHER}|rather|even|it is|it's|it could be|it might be|it may be|the answer is"
     rf"|[a-z]\s*=|\\text(?:bf)?\s*\{{|[\s,$\\({{*])*"
     rf"|(?<=[\w)}}$]), ?|and )\$?{_VALUE}",
@@ -91,6 +92,8 @@ def with_second_value(text: str, end: int, value: str) -> str:
     if second is None:
         return value
     other = second["value"].rstrip(".,")
+    if len(value) > MAX_ANSWER_CHARACTERS:  # no answer; reading it may take the square of its length
+        return f"{value} \\text{{ or }} {other}"
     one, two = (read(part) for part in (value, other))
     numbers = isinstance(one, Number) and isinstance(two, Number)
     repeats = abs(one.value - two.value) * 50 <= abs(one.value) if numbers else tidy(value) == tidy(other)

@@ -120,6 +120,12 @@ def verify(problems: list[Problem], texts: list[str], finished: list[bool]) -> l
     return verdicts
 
 
+def work_of(text: str) -> str:
+    """The lines of a chain response: what stands before its last `#`; all of it where none was written."""
+    head, mark, _ = text.rpartition("#")
+    return head if mark else text
+
+
 LINE = re.compile(r"(-?[0-9]{1,6})([+-][0-9]{1,6})=(-?[0-9]{1,6})")
 
 
@@ -127,12 +133,15 @@ def label_steps(prompt: str, text: str) -> list[tuple[str, str]]:
     """Each line of a chain response with its label; `place_steps` says where each stands.
 
     right      the line the chain asks for, worked out correctly
-    wrong      an error made here (also a line nobody can read)
+    wrong      an error made here (also a line nobody can read, as the `6+` of a response that was cut off)
     follows    correct arithmetic on a value that an earlier error left behind
     repaired   a re-check (`?`) that puts an earlier error right
 
+    A last line without anything behind it is judged as it stands: right only if it is whole and true. Whether a response
+    should have gone on is no property of its lines.
+
     Returns:
-        [(line, label), ...] in order; empty for an answer without work.
+        [(line, label), ...] in order, of the lines that end within the first `MAX_CHARACTERS`; empty for an answer without work.
     """
     return [(text[start:end], label) for start, end, label in place_steps(prompt, text)]
 
@@ -143,7 +152,9 @@ def place_steps(prompt: str, text: str) -> list[tuple[int, int, str]]:
     truth = [sum(terms[: i + 1]) for i in range(len(terms))]
     placed, done, value = [], 0, terms[0]  # operations done, value the response carries on
     before = value  # what it carried before the latest operation
-    for step in re.finditer(r"(^|[;?])([^;?]+)", text[:MAX_CHARACTERS].rpartition("#")[0]):
+    for step in re.finditer(r"(^|[;?])([^;?]+)", work_of(text)):
+        if step.end() > MAX_CHARACTERS:  # not the beginning of a line either: `5-4=1` may be that of `5-4=12`
+            break
         recheck = step[1] == "?" and done > 0
         index = done if recheck else done + 1
         found = LINE.fullmatch(step[2].strip())

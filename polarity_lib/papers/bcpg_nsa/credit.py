@@ -32,15 +32,22 @@ def error_places(rollouts: Rollouts) -> Tensor:
     """[N, T] 1 on the tokens of the first step that is not right, 2 behind it, 0 before it; 0 in right answers and on padding.
 
     An answer without work has one step, its final answer. An answer whose steps are all right but for the final one errs
-    there. One without steps (empty, or not readable) errs as a whole.
+    there; one that has no final one errs as `_unanswered` says.
     """
     places_NT, every = torch.zeros_like(rollouts.mask_NT), steps_of(rollouts)
     for row in (~rollouts.correct_N).nonzero()[:, 0].tolist():
         labels = step_labels(rollouts.problems[row].prompt, every[row])
-        whole = (0, places_NT.shape[1])
-        start, end = next(((a, b) for (a, b), label in zip(spans(every[row]), labels) if label not in RIGHT_LABELS), whole)
+        errors = [span for span, label in zip(spans(every[row]), labels) if label not in RIGHT_LABELS]
+        start, end = errors[0] if errors else _unanswered(every[row], int(rollouts.mask_NT[row].sum()))
         places_NT[row, start:end], places_NT[row, end:] = 1.0, 2.0
     return places_NT * rollouts.mask_NT
+
+
+def _unanswered(steps: tuple[str, ...], length: int) -> tuple[int, int]:
+    """Where an answer of `length` tokens errs that has no wrong step: at the end of text, which stands where the final answer
+    should; in its last step, if it was cut off behind it; as a whole, if it has no steps (it is empty, or not readable)."""
+    start, end = spans(steps)[-1] if steps else (0, 0)
+    return (end, length) if end < length else (start, end)
 
 
 def first_error(places_NT: Tensor, right_N: Tensor) -> Tensor:

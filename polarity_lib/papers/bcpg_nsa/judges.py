@@ -30,6 +30,7 @@ import numpy as np
 
 from polarity_lib.config import ConfigError, choose, derive_seed
 from polarity_lib.verification import place_steps
+from polarity_lib.verification.worlds import work_of
 
 Judge = Callable[..., list[float]]
 THRESHOLD = 0.5
@@ -43,13 +44,14 @@ RIGHT_LABELS = ("right", "repaired")  # of `label_steps`: an operation worked ou
 def step_labels(question: str, steps: tuple[str, ...]) -> tuple[str, ...]:
     """The exact label of each step of a chain answer: right, wrong, follows, repaired; "final" for what states the answer.
 
-    A step that holds no line the checker knows (a stray mark) is wrong.
+    A step that holds no line the checker knows (a stray mark) is wrong. An answer that was cut off, or ended without its
+    final "#", has the labels of its lines and no "final".
     """
     if not steps:  # nothing was worked out; the question need not be one of a chain then
         return ()
     text, found, at = "".join(steps), [], 0
     placed = {start: label for start, _, label in place_steps(question, text)}
-    work = len(text.rpartition("#")[0])
+    work = len(work_of(text))
     for step in steps:
         inside = [label for start, label in placed.items() if at <= start < at + len(step)]
         found.append("final" if at >= work and "#" in step else inside[0] if inside else "wrong")

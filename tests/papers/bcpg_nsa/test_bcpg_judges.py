@@ -69,6 +69,13 @@ def test_labels_by_hand():
     assert oracle(QUESTION, steps, "10") == [0, 1, 1, 0, 0]
 
 
+def test_an_answer_without_its_final_mark_has_the_labels_of_its_lines():
+    steps = line_steps("3+5=8;8-2=6;6+")
+    assert step_labels(QUESTION, steps) == ("right", "right", "wrong")
+    assert oracle(QUESTION, steps, "10") == [1, 1, 0]
+    assert step_labels(QUESTION, line_steps("3+5=7?3+5=8;8-2=6;6+4=10")) == ("wrong", "repaired", "right", "right")
+
+
 def test_the_final_answer_is_right_only_if_it_is_the_reference():
     assert oracle("3+5:", ("3+5=8", "#8"), "8") == [1, 1]
     assert oracle("3+5:", ("3+5=8", "#8")) == [1, 0]

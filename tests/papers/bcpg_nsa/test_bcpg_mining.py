@@ -144,6 +144,28 @@ def test_blame_by_the_true_labels():
         assert marked(weights[1], TEXTS[1]) == wanted and weights[0].unique().tolist() == [1.0]
 
 
+def cut_off(rollouts):
+    """The same answers, none of which came to its end of text."""
+    ends = rollouts.mask_NT.cumsum(1) == rollouts.mask_NT.sum(1, keepdim=True)
+    mask, unfinished = rollouts.mask_NT * ~ends, torch.zeros_like(rollouts.finished_N)
+    return rollouts.but(mask_NT=mask, finished_N=unfinished,
+                        verdicts=verify(rollouts.problems, rollouts.texts, unfinished.tolist()))
+
+
+def test_blame_where_the_final_answer_is_missing():
+    """The line that was not finished; else the end of text that stands in its place; else the step behind which it was cut."""
+    texts = ["3+5=8;8-", "3+5=8;8-2=6", "3+5=8;8-2=6;", "3+5=9;9-2=7", ""]
+    for rollouts, wanted in ((written(texts), ["8-", "", "", "3+5=9;", ""]),
+                             (cut_off(written(texts)), ["8-", "8-2=6", "8-2=6;", "3+5=9;", ""])):
+        places = error_places(rollouts)
+        assert [marked(row == 1, text) for row, text in zip(places, texts)] == wanted
+        assert torch.equal(places > 0, (places > 0) & (rollouts.mask_NT > 0))
+    ended = error_places(written(texts))
+    assert [row[len(text)].item() for row, text in zip(ended, texts)] == [2, 1, 1, 2, 1]  # the end of text
+    good = judged_tokens(written(texts))
+    assert [marked(row, text) for row, text in zip(good, texts)] == ["3+5=8;", "3+5=8;8-2=6", "3+5=8;8-2=6;", "", ""]
+
+
 class Sampler:
     """Goes on behind any prefix with the same texts."""
 
