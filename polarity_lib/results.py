@@ -19,6 +19,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -211,7 +212,10 @@ class RunFolder:
                 lock.acquire()
         try:
             for part in self.path.glob(".*.part"):  # what a kill in the middle of a write left
-                part.unlink(missing_ok=True)
+                if part.is_dir() and not part.is_symlink():  # a trained model is a folder
+                    shutil.rmtree(part)
+                else:
+                    part.unlink(missing_ok=True)
             yield self
         finally:
             lock.release()
@@ -280,13 +284,15 @@ class RunFolder:
             return None
         try:
             return self._read(end)
-        except (Damaged, ValueError, KeyError, TypeError, OSError) as error:  # the file may hold anything
+        except (Damaged, ValueError, KeyError, TypeError, AttributeError, OSError) as error:  # the file may hold anything
             say(f"{self.path.name}: {error}; this run alone is redone")
             end.unlink(missing_ok=True)
             return None
 
     def _read(self, end: Path) -> dict[str, pd.DataFrame]:
         done = json.loads(end.read_text(encoding="utf-8"))
+        if not done["files"]:
+            raise Damaged(f"{end.name} names no tables")
         tables = {}
         for file, expected in done["files"].items():
             data = (self.path / file).read_bytes()

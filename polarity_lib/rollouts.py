@@ -31,7 +31,7 @@ class Rollouts:
     extras: dict = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.group_N)
+        return len(self.texts)
 
     @property
     def correct_N(self) -> Tensor:

@@ -79,8 +79,11 @@ def begin(run: Run, folder: RunFolder, device: str, stacked: int = 1) -> None:
     say(f"{config.name}: continues at step {run.step} of {config.steps}")
     say_if_edited(config.identity, before, f"To begin anew, delete {folder.path}")
     here = told_place(machine_of(device), stacked)
-    there = before.get("continued", "").rpartition(": ")[2] or told_place(before.get("machine"), before.get("stacked", 1))
-    folder.begin(before | {"continued": f"step {run.step}: {here}"} if there not in (here, "") else None)
+    kept = before.get("continued", [])
+    continued = kept if isinstance(kept, list) else [kept]  # older records hold the last place alone
+    began = told_place(before.get("machine"), before.get("stacked", 1))
+    there = str(continued[-1]).partition(": ")[2] if continued else began
+    folder.begin(before | {"continued": [*continued, f"step {run.step}: {here}"]} if there not in (here, "") else None)
 
 
 def told_place(machine: str | None, stacked: int) -> str:
@@ -99,7 +102,7 @@ def carry_on(run: Run, folder: RunFolder, update_sizes: list[float] | None = Non
                 run.log_window()
                 run.log(found := curve(run))
                 on_board(run.step, found)
-            size = update_sizes[run.step] if update_sizes else None
+            size = None if update_sizes is None else update_sizes[run.step]
             begin_round(run, folder)
             try:
                 metrics = one_step(run, size)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from polarity_lib import exporting
 from polarity_lib.__main__ import main
 from polarity_lib.config import ConfigError, ModelConfig, RunConfig, StartConfig
 from polarity_lib.exporting import export
@@ -61,3 +62,20 @@ def test_nothing_trained_nothing_kept(checkpoint, own_runs, tmp_path):
     config = trained(checkpoint, own_runs)
     with pytest.raises(ConfigError, match="is there already"):
         export(str(own_runs / config.name), tmp_path / "full")
+
+
+def test_a_run_killed_while_its_model_is_written_goes_on(checkpoint, own_runs, monkeypatch):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "origin_of", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(checkpoint, own_runs)
+    folder = next(own_runs.glob("*-s0-*"))
+    assert (folder / ".trained.part").is_dir() and not (folder / "trained").exists()
+    run = RunFolder(folder.name, {}, own_runs)
+    with run.lock():
+        assert not (folder / ".trained.part").exists()
+    trained(checkpoint, own_runs)
+    assert (folder / "trained" / "polarity.json").exists() and run.load() is not None

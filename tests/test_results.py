@@ -132,6 +132,9 @@ def flip(file):
     ("metrics.parquet", cut), ("metrics.parquet", flip), ("problems.parquet", os.remove),
     ("done.json", cut), ("done.json", lambda file: file.write_text("[]")),
     ("done.json", lambda file: file.write_bytes(b"\xff")),
+    ("done.json", lambda file: file.write_text('{"files": []}')),
+    ("done.json", lambda file: file.write_text('{"files": null}')),
+    ("done.json", lambda file: file.write_text('{"files": {}}')), ("done.json", lambda file: file.write_text('{"files": [1]}')),
 ])  # fmt: skip
 def test_a_damaged_run_is_said_and_alone_redone(file, damage, configure, capsys):
     arms = [Arm("test", m, configure(m, start=SHORT, steps=2), "smoke") for m in ("nsr", "reinforce")]
@@ -160,6 +163,19 @@ def test_live_metrics_are_strict_json_that_readers_take(tmp_path):
 
 
 # ---------------------------------------------------------------- the lock
+
+
+def test_what_a_killed_holder_left_half_written_is_swept_up(tmp_path):
+    folder = RunFolder("run", {}, tmp_path)
+    (folder.path / ".trained.part").mkdir(parents=True)  # the trained model is a folder
+    (folder.path / ".trained.part" / "model.safetensors").write_bytes(b"half")
+    (folder.path / ".done.json.1.part").write_bytes(b"half")
+    (tmp_path / "elsewhere").mkdir()
+    (folder.path / ".link.part").symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        with folder.lock():
+            assert os.listdir(folder.path) == [".lock"]
+    assert (tmp_path / "elsewhere").is_dir()
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])

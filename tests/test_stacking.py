@@ -121,7 +121,8 @@ def test_a_run_that_was_killed_continues_anywhere(places, configure, tmp_path):
         record = folder_for(config, tmp_path / "runs").record()
         assert ("continued" in record) == (places[0] != places[1])
         if places == ("alone", "stacked"):
-            assert record["continued"].startswith("step 2: ") and record["continued"].endswith(", 2 stacked")
+            assert len(record["continued"]) == 1
+            assert record["continued"][0].startswith("step 2: ") and record["continued"][0].endswith(", 2 stacked")
 
 
 def test_a_run_that_diverges_leaves_the_others_unharmed(configure, tmp_path, capsys):

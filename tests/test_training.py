@@ -9,7 +9,7 @@ import pytest
 import torch
 from interrupting import stopped_after
 
-from polarity_lib import layout, training, updates
+from polarity_lib import layout, provenance, training, updates
 from polarity_lib.config import ConfigError, StartConfig
 from polarity_lib.engines import make_sampler
 from polarity_lib.layout import pack_rows, split_bundle
@@ -66,6 +66,21 @@ def test_a_run_stopped_anywhere_ends_as_if_never_stopped(variant, configure, tmp
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path / f"{stop}", watch=stopped_after(stop))
         assert_identical(run(config, tmp_path / f"{stop}"), whole)
+
+
+def test_every_place_that_continued_a_run_is_kept(configure, tmp_path, monkeypatch):
+    config = configure(checkpoint_every=1)
+    for name, place, stop in (("a", "A", 1), ("a", "B", 2), ("a", "A", 3), ("a", "A", 4), ("old", "A", 1), ("old", "A", 2)):
+        monkeypatch.setattr(provenance, "machine_of", lambda device, place=place: place)
+        monkeypatch.setattr(training, "machine_of", lambda device, place=place: place)
+        folder = folder_for(config, tmp_path / name)
+        if name == "old" and folder.record():  # as records were written that held the last place alone
+            folder.begin(folder.record() | {"continued": "step 1: B, 1 stacked"})
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / name, watch=stopped_after(stop))
+    record = folder_for(config, tmp_path / "a").record()
+    assert record["machine"] == "A" and record["continued"] == ["step 1: B, 1 stacked", "step 2: A, 1 stacked"]
+    assert folder_for(config, tmp_path / "old").record()["continued"] == ["step 1: B, 1 stacked", "step 1: A, 1 stacked"]
 
 
 def test_a_run_stopped_in_its_final_evaluation_keeps_its_training(configure, tmp_path, monkeypatch, capsys):

@@ -44,7 +44,7 @@ def reads(method: Method, field: str) -> bool:
     rollouts = as_rollouts(
         torch.tensor([True, False, False, False]), torch.tensor([0, 0, 1, 1]), mask_NT, -0.1 * mask_NT.cumsum(1), mask_NT, 4,
         ["a", "a", "b", "b"]).but(texts=[""] * 4, finished_N=torch.ones(4, dtype=torch.bool))
-    rollouts = rollouts.but(**{field: Absent(field)})
+    rollouts = rollouts.but(**{field: Absent(field, 4)})
     for progress in (Progress(step, 10) for step in range(10)):
         now = in_force(method, progress)
         try:
@@ -85,14 +85,19 @@ class NotThere(ConfigError):
 
 
 class Absent:
-    """Stands where a trainer hands nothing over; whoever touches it learns what is missing.
+    """Stands where a trainer hands nothing over; whoever touches it learns what is missing. How long it is may be known.
 
     Raises:
-        NotThere: at any use.
+        NotThere: at any other use.
     """
 
-    def __init__(self, what: str):
+    def __init__(self, what: str, length: int | None = None):
         object.__setattr__(self, "_what", what)
+        object.__setattr__(self, "_length", length)
+
+    def __len__(self) -> int:
+        length = object.__getattribute__(self, "_length")
+        return object.__getattribute__(self, "_refuse")() if length is None else length
 
     def _refuse(self, *args, **options):
         raise NotThere(f"this method reads the {object.__getattribute__(self, '_what')}, which are not there.")
@@ -101,7 +106,7 @@ class Absent:
         object.__getattribute__(self, "_refuse")()
 
     __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __neg__ = __getitem__ = _refuse
-    __lt__ = __le__ = __gt__ = __ge__ = __len__ = __iter__ = __invert__ = __and__ = __rand__ = __or__ = __ror__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __iter__ = __invert__ = __and__ = __rand__ = __or__ = __ror__ = _refuse
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
@@ -140,6 +145,6 @@ def as_rollouts(right_N: Tensor, group_N: Tensor, mask_NT: Tensor, logprobs_NT: 
         prompt_ids=[[] for _ in range(N)],
         tokens_NT=torch.zeros_like(mask_NT).long(), mask_NT=mask_NT,
         logprobs_NT=on_tokens(logprobs_NT, "token log-probabilities"), entropies_NT=on_tokens(entropies_NT, "token entropies"),
-        finished_N=Absent("ends of answers"), texts=Absent("texts of answers"),
+        finished_N=Absent("ends of answers"), texts=Absent("texts of answers", N),
         verdicts=[Verdict("correct" if right else "wrong", None, "", "by the trainer's reward") for right in right_N.tolist()],
         drawn=N, max_new_tokens=max_new_tokens, extras={})

@@ -18,7 +18,7 @@ import torch
 from polarity_lib.config import ConfigError, choose
 from polarity_lib.digests import method_digest
 from polarity_lib.mechanism import hand_made
-from polarity_lib.methods import NEEDS, Method, Progress, brought, in_force, method_named, rows_kept
+from polarity_lib.methods import NEEDS, Method, Progress, brought, collect_fixed, in_force, method_named, rows_kept
 from polarity_lib.objectives import BatchCounts
 from polarity_lib.outside import first_line
 from polarity_lib.registry import METHODS
@@ -83,8 +83,24 @@ def label_of(method: str) -> str:
     return _LABELS.get(method, method)
 
 
+class Left(dict):
+    """Extras as a method's own `collect` may have left them for its advantage: undeclared, [N, T] under any name of its own.
+
+    No collecting is done here, so what is read under such a name is made up. What the loop provides must still be declared.
+    """
+
+    def __init__(self, known: dict, made_up: Callable[[], torch.Tensor]):
+        super().__init__(known)
+        self.made_up = made_up
+
+    def __missing__(self, name):
+        if name in NEEDS:
+            raise KeyError(name)
+        return self.setdefault(name, self.made_up())
+
+
 def batch_by_hand(method: Method) -> tuple:
-    """(rollouts, extras of the loss): a mixed group, one all right, one all wrong, with what the method declares."""
+    """(rollouts, extras of the loss): a mixed group, one all right, one all wrong, with what the method declares or collects."""
     G, C, V = 4, 3, 5
     right = [True, False, False, True] + [True] * G + [False] * G
     lengths = [2, 6, 3, 4] * 3
@@ -99,6 +115,8 @@ def batch_by_hand(method: Method) -> tuple:
              "groups": rollouts.group_N, "tokens": rollouts.tokens_NT}
     declared = {need: given[need] for need in method.needs} | {name: torch.zeros(N) for name in brought(method)}
     early = {name: declared[name] for name in declared if name in ("reference_logprobs", "values") or name in brought(method)}
+    if method.collect is not collect_fixed:
+        early = Left(early, lambda: torch.rand(N, T, generator=draw) * mask_NT)
     return rollouts.but(mask_NT=mask_NT, logprobs_NT=logprobs_NT, entropies_NT=given["entropies"], drawn=N,
                         extras=early), declared
 

@@ -79,9 +79,14 @@ class Comparison:
         return {label_of(method): method for method in self.methods}
 
     @property
+    def rates_file(self) -> Path:
+        """Where the grids stand that were measured for it; those of other worlds and numbers of seeds are in it too."""
+        return runs_root() / "compare" / f"{self.method}-{'-'.join(self.against)}-{self.scale}" / "rates.json"
+
+    @property
     def folder(self) -> Path:
         """Where its tables and figures go."""
-        return runs_root() / "compare" / f"{self.method}-{'-'.join(self.against)}-{self.scale}"
+        return self.rates_file.parent / f"{'-'.join(self.worlds)}-n{self.seeds}"
 
     @property
     def size(self) -> Scale:
@@ -106,8 +111,8 @@ def not_admitted(asked: Comparison) -> list[str]:
 
 
 def tune_all(asked: Comparison) -> dict[tuple[str, str], float]:
-    """(world, method) -> its own rate: that of data/rates.json, else by the same rule, kept in the comparison's folder."""
-    path, rates = asked.folder / "rates.json", {}
+    """(world, method) -> its own rate: that of data/rates.json, else by the same rule, kept beside its folder."""
+    path, rates = asked.rates_file, {}
     grids = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for world in asked.worlds:
         for method in asked.methods:
@@ -150,31 +155,35 @@ def arms(asked: Comparison, rates: dict[tuple[str, str], float]) -> dict[str, li
 
 
 def cost(asked: Comparison, cores: int = 1) -> str:
-    """Runs and hours, before anything is computed; grids count at about GRID rates each."""
+    """Runs and hours, before anything is computed; grids count at about GRID rates each.
+
+    Rates are searched one after another, since a grid grows by what it has shown: more cores make that no shorter.
+    """
     lines = [f"{'':<12}{'what':<16}{'runs':>6}{'to do':>7}{'hours':>8}"]
-    starts, seen, total = {}, set(), 0.0
+    starts, tuning, seen, total = {}, {}, set(), 0.0
     for world in asked.worlds:
         waiting = [m for m in asked.methods if asked.scale == "smoke" or not is_tuned(world, m)]
         configs = [grid_run(asked.size, m, world, 1e-5, seed) for m in waiting for seed in TUNING_SEEDS]
         seconds = GRID * sum(map(run_seconds, configs))
-        starts |= {c.start.name: c.start for c in configs}
+        tuning |= {c.start.name: c.start for c in configs}
         total += seconds
-        lines.append(f"{world:<12}{'rates':<16}{GRID * len(configs):>6}{GRID * len(configs):>7}{seconds / 3600 / cores:>8.2f}")
+        lines.append(f"{world:<12}{'rates, one core':<16}{GRID * len(configs):>6}{GRID * len(configs):>7}{seconds / 3600:>8.2f}")
     for name, runs in arms(asked, guessed_rates(asked)).items():
         reading, world = name.split("/")
         new = [a.config for a in runs if a.config.hash not in seen]
         seen |= {c.hash for c in new}
         todo = [c for c in new if not is_finished(c, reuse=True)]
         starts |= {c.start.name: c.start for c in todo}
-        seconds = sum(map(run_seconds, todo))
+        seconds = sum(map(run_seconds, todo)) / cores
         total += seconds
-        lines.append(f"{world:<12}{READINGS[reading].title:<16}{len(new):>6}{len(todo):>7}{seconds / 3600 / cores:>8.2f}")
-    seconds = sum(start_seconds(s) for s in starts.values() if not start_is_made(s))
+        lines.append(f"{world:<12}{READINGS[reading].title:<16}{len(new):>6}{len(todo):>7}{seconds / 3600:>8.2f}")
+    seconds = sum(start_seconds(s) / (1 if name in tuning else cores)
+                  for name, s in (starts | tuning).items() if not start_is_made(s))
     total += seconds
-    lines.append(f"{'':<12}{'base policies':<16}{'':>6}{'':>7}{seconds / 3600 / cores:>8.2f}")
+    lines.append(f"{'':<12}{'base policies':<16}{'':>6}{'':>7}{seconds / 3600:>8.2f}")
     sides = ", ".join(map(label_of, asked.against))
     lines.append(f"{label_of(asked.method)} against {sides}, scale {asked.scale}, {asked.seeds} seeds: at most about "
-                 f"{total / 3600 / cores:.1f} hours on {cores} core{'s' if cores > 1 else ''}; may be stopped and goes on.")
+                 f"{total / 3600:.1f} hours on {cores} core{'s' if cores > 1 else ''}; may be stopped and goes on.")
     return "\n".join(lines)
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from polarity_lib.config import ConfigError, choose
-from polarity_lib.integrations.shared import Absent, as_rollouts
+from polarity_lib.integrations.shared import Absent, as_rollouts, reads
 from polarity_lib.mechanism import token_weights
 from polarity_lib.methods import Progress, collect_fixed, method_named
 from polarity_lib.outside import Told, first_line
@@ -50,7 +50,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """One file, or all files of one kind in a folder, in the order of the numbers in their names.
 
     Raises:
-        BadTable: nothing there, another format, no rows.
+        BadTable: nothing there, another format, files of several kinds, no rows.
     """
     path = Path(path).expanduser()
     files = sorted((p for p in path.iterdir() if p.suffix in READERS), key=_by_number) if path.is_dir() else [path]
@@ -58,6 +58,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise BadTable(f"{path}: there is no table (known: {', '.join(READERS)}).")
     if files[0].suffix not in READERS:
         raise BadTable(f"{path}: {files[0].suffix or 'a file without an ending'} is not known; known: {', '.join(READERS)}.")
+    kinds = {file.suffix: file.name for file in reversed(files)}
+    if len(kinds) > 1:  # such as a run's settings beside its rollouts: nothing tells which are the table
+        raise BadTable(f"{path}: holds files of several kinds ({', '.join(sorted(kinds.values()))}); "
+                       "name one file, or a folder whose tables are of one kind.")
     try:
         table = pd.concat([READERS[file.suffix](file) for file in files], ignore_index=True)
     except (ValueError, OSError, pd.errors.ParserError) as error:
@@ -182,14 +186,14 @@ def words(text: str) -> list[str]:
     return re.findall(r"\s*\S+|\s+$", text) or [""]
 
 
-def as_list(value) -> list:
-    """A cell that holds a list, also where CSV made it a text."""
+def as_list(value) -> list | None:
+    """A cell that holds a list, also where CSV made it a text; None where it holds none."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
-            value = []
-    return list(value) if isinstance(value, (list, tuple, np.ndarray)) else []
+            return None
+    return list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
 
 
 def text_of(value) -> str:
@@ -223,23 +227,51 @@ def to_batches(table: pd.DataFrame, columns: Columns, right_above: float = 0.5, 
         max_new_tokens: the longest answer the run allowed; 0: the longest of the table.
 
     Raises:
-        BadTable: log-probabilities or entropies of another length than the tokens.
+        BadTable: rows without a step, a group or, where there are no groups, a prompt; without log-probabilities or
+            entropies where others have them; with more or fewer of these than tokens.
     """
+    for name in filter(None, (columns.step, columns.group or columns.prompt)):
+        _refuse_holes(name, [_is_hole(x) for x in table[name]], "nothing")
+    for name in filter(None, (columns.logprobs, columns.entropies)):
+        _refuse_holes(name, [as_list(x) is None for x in table[name]], "no list of numbers")
+    counted_by = _counted_by(table, columns)
     table = table.assign(_right=right_rows(table, columns, right_above), _row=range(len(table)))
     steps = table[columns.step] if columns.step else pd.Series(0, index=table.index)
-    longest = max_new_tokens or max(len(p) for p in _pieces(table, columns)[0])
-    return [_batch(step, rows, columns, longest) for step, rows in table.groupby(steps, sort=False)]
+    longest = max_new_tokens or max(1, *map(len, _pieces(table, columns, counted_by)))
+    return [_batch(step, rows, columns, counted_by, longest) for step, rows in table.groupby(steps, sort=False)]
 
 
-def _pieces(rows: pd.DataFrame, columns: Columns) -> tuple[list[list[str]], bool]:
-    """What each token reads, and whether words stand for tokens."""
+def _is_hole(value) -> bool:
+    """Whether a cell says nothing; CSV reads an empty text as a missing one, so they count alike."""
+    return value is None or (pd.api.types.is_scalar(value) and pd.isna(value)) or not text_of(value).strip()
+
+
+def _refuse_holes(column: str, holes: list[bool], what: str) -> None:
+    """One line where any row has a hole: left out, or put together, such rows would change groups without a word."""
+    if any(holes):
+        raise BadTable(f"{column}: {sum(holes)} of {len(holes)} rows hold {what}, the first is row {holes.index(True)}; "
+                       "fill them in or leave them out.")
+
+
+def _counted_by(table: pd.DataFrame, columns: Columns) -> str:
+    """The column whose lists say how many tokens answers have; "" where none does, and words stand for tokens.
+
+    Of the whole table: an empty list is one empty answer, and says nothing about the others.
+    """
+    for name in filter(None, (columns.tokens, columns.logprobs, columns.entropies)):
+        lists = [as_list(x) for x in table[name]]
+        if any(lists) and None not in lists:
+            return name
+    return ""
+
+
+def _pieces(rows: pd.DataFrame, columns: Columns, counted_by: str) -> list[list[str]]:
+    """What each token reads, or each word."""
     responses = [text_of(x) for x in rows[columns.response]] if columns.response else [""] * len(rows)
-    for name in (columns.tokens, columns.logprobs, columns.entropies):
-        if name:
-            lists = [as_list(x) for x in rows[name]]
-            if all(lists):
-                return [_named(values, text, name == columns.tokens) for values, text in zip(lists, responses)], False
-    return [words(text) for text in responses], True
+    if not counted_by:
+        return [words(text) for text in responses]
+    are_tokens = counted_by == columns.tokens
+    return [_named(as_list(x), text, are_tokens) for x, text in zip(rows[counted_by], responses)]
 
 
 def _named(values: list, text: str, are_tokens: bool) -> list[str]:
@@ -252,21 +284,21 @@ def _named(values: list, text: str, are_tokens: bool) -> list[str]:
     return [f"·{i}" for i in range(len(values))]
 
 
-def _batch(step, rows: pd.DataFrame, columns: Columns, longest: int) -> Batch:
+def _batch(step, rows: pd.DataFrame, columns: Columns, counted_by: str, longest: int) -> Batch:
     keys = [text_of(x) for x in rows[columns.group or columns.prompt]]
     number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     order = sorted(range(len(rows)), key=lambda i: (number[keys[i]], i))
     rows, keys = rows.iloc[order], [keys[i] for i in order]
-    pieces, by_words = _pieces(rows, columns)
+    pieces = _pieces(rows, columns, counted_by)
     length_N = torch.tensor([len(p) for p in pieces])
-    mask_NT = (torch.arange(int(length_N.max()))[None] < length_N[:, None]).float()
+    mask_NT = (torch.arange(max(1, int(length_N.max())))[None] < length_N[:, None]).float()
     rollouts = as_rollouts(
         right_N=torch.tensor(rows["_right"].to_numpy(dtype=bool)), group_N=torch.tensor([number[k] for k in keys]),
         mask_NT=mask_NT, logprobs_NT=_per_token(rows, columns.logprobs, mask_NT),
         entropies_NT=_per_token(rows, columns.entropies, mask_NT), max_new_tokens=longest, keys=keys)
     prompts = [text_of(x) for x in rows[columns.prompt]] if columns.prompt else keys
     problems = [replace(problem, prompt=prompt) for problem, prompt in zip(rollouts.problems, prompts)]
-    return Batch(step, rollouts.but(problems=problems, texts=["".join(p) for p in pieces]), pieces, by_words)
+    return Batch(step, rollouts.but(problems=problems, texts=["".join(p) for p in pieces]), pieces, not counted_by)
 
 
 def _per_token(rows: pd.DataFrame, column: str, mask_NT: Tensor) -> Tensor | None:
@@ -298,6 +330,8 @@ def weights_of(method_name: str, rollouts: Rollouts, options: dict | None = None
             raise ConfigError("it chooses its rollouts while it samples.") from error
     if method.needs:
         raise ConfigError(f"it needs {', '.join(sorted(method.needs)).replace('_', ' ')}, which a log does not hold.")
+    if reads(method, "texts"):
+        raise ConfigError("it reads answers step by step, as only our own worlds write them.")
     shown = rollouts
     if isinstance(rollouts.logprobs_NT, Absent):  # a weight at pi = pi_old does not depend on it, once the advantage is known
         rewards_N = method.reward(rollouts)
@@ -319,10 +353,10 @@ def first_groups(batch: Batch, count: int) -> Batch:
     """The first few groups of a batch."""
     keep_N = batch.rollouts.group_N < count
     rows, rollouts = keep_N.nonzero()[:, 0].tolist(), batch.rollouts
-    picked = {name: value[keep_N] for name in ("tokens_NT", "mask_NT", "logprobs_NT", "entropies_NT")
+    picked = {name: value[keep_N] for name in ("tokens_NT", "mask_NT", "logprobs_NT", "entropies_NT", "finished_N")
               if not isinstance(value := getattr(rollouts, name), Absent)}
     listed = {name: [getattr(rollouts, name)[i] for i in rows] for name in ("problems", "prompt_ids", "texts", "verdicts")}
-    fewer = rollouts.but(**picked, **listed, group_N=rollouts.group_N[keep_N], finished_N=rollouts.finished_N[keep_N])
+    fewer = rollouts.but(**picked, **listed, group_N=rollouts.group_N[keep_N])
     return Batch(batch.step, fewer, [batch.pieces[i] for i in rows], batch.by_words)
 
 

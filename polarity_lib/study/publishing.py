@@ -179,11 +179,13 @@ def run_line(arm: Arm, tables: dict) -> dict:
     """What a run was, where it was published from, its seconds of training (evaluation not counted), and
     the share of its stored rollouts on which a second checker differs from the first."""
     config = arm.config
+    record = RunFolder(config.name, config.identity).record()
     return {
         **labels_of(arm),
         "world": config.world, "method": config.method, "options": json.dumps(dict(config.options)),
         "learning_rate": config.learning_rate, "steps": config.steps,
-        "identity": json.dumps(config.identity, sort_keys=True), **RunFolder(config.name, config.identity).record(),
+        "identity": json.dumps(config.identity, sort_keys=True),
+        **{name: json.dumps(kept) if isinstance(kept, list) else kept for name, kept in record.items()},
         "seconds": round(training_seconds(tables["metrics"]), 1),
         "checker_disagreement": world_disagreement(config.world, tables["rollouts"]),
     }

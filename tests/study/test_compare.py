@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -106,12 +107,23 @@ def test_an_unfit_part_is_named_in_one_line_before_the_first_batch(hint, tmp_pat
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_every_method_of_the_study_is_fit_or_says_what_it_lacks(name):
-    """One that draws more than its answers lacks it by hand; all others pass."""
-    try:
-        checking.check_method(name)
-    except ConfigError as error:
-        assert name == "step_values", error
+def test_every_method_of_the_study_is_fit(name):
+    checking.check_method(name)
+
+
+def test_what_a_collect_of_its_own_leaves_is_made_up_and_what_the_loop_gives_is_declared(tmp_path):
+    """A method that collects may read what it has left there; one that does not has nothing there to read."""
+    reads = "lambda rollouts, rewards_N, progress: rollouts.extras[{!r}]"
+    for name, collect, hint in (("chances", "lambda *_: None", ""), ("chances", "grpo().collect", "raises KeyError: 'chances'"),
+                                ("values", "lambda *_: None", "which `needs` does not declare")):
+        code = f"advantage={reads.format(name)}, collect={collect}"
+        (tmp_path / "mine.py").write_text(TOY.replace("advantage=per_rollout(half, grouped=False)", code))
+        found = checking.find_method(f"{tmp_path}/mine.py:toy")
+        if not hint:
+            checking.check_method(found)
+            continue
+        with pytest.raises(ConfigError, match=hint):
+            checking.check_method(found)
 
 
 # ---------------------------------------------------------------- what it costs, what is run
@@ -152,6 +164,43 @@ def test_rates_of_a_comparison_are_kept_in_its_own_folder(toy, own_runs, monkeyp
         rates = compare.tune_all(asked)
     assert rates["latent", asked.method] == 2e-5 and rates["latent", "grpo"] == compare.world_rate("latent", "grpo")
     assert calls == [asked.method] and (ROOT / "data" / "rates.json").read_text() == before
+    compare.tune_all(compare.asked_for(toy, "grpo", "latent,search", 3))  # a grid of latent serves here too
+    assert calls == [asked.method] * 2 and asked.rates_file.parent == asked.folder.parent
+
+
+def test_other_worlds_or_seeds_overwrite_no_result(own_runs):
+    one = Comparison("nsr", ("grpo",), ("latent",), 2)
+    others = [replace(one, worlds=("search",)), replace(one, worlds=("latent", "search")), replace(one, seeds=3)]
+    folders = [asked.folder for asked in (one, *others)]
+    assert len(set(folders)) == 4 and {folder.parent for folder in folders} == {one.rates_file.parent}
+    assert [folder.name for folder in folders] == ["latent-n2", "search-n2", "latent-search-n2", "latent-n3"]
+    for asked in (one, others[0]):
+        table = compare.judged(asked, compare.load_all(asked, compare.guessed_rates(asked)))
+        compare.write_report(asked, table, [])
+    assert all(len(list(own_runs.rglob(name))) == 2 for name in ("verdicts.csv", "report.md"))
+    assert "above grpo, latent" in (one.folder / "report.md").read_text()
+    assert "above grpo, search" in (others[0].folder / "report.md").read_text()
+
+
+def test_more_cores_make_the_told_tuning_no_shorter(toy, own_runs, monkeypatch):
+    """An hour a run, and one for each base policy: what is told can be added up by hand."""
+    monkeypatch.setattr(compare, "run_seconds", lambda config: 3600.0)
+    monkeypatch.setattr(compare, "start_seconds", lambda start: 3600.0)
+    asked = compare.asked_for(toy, "grpo", "latent", 2)
+
+    def hours(cores):
+        lines = compare.cost(asked, cores).splitlines()
+        rates, last = next(line for line in lines if " rates, one core " in line), lines[-1]
+        runs = sum(float(line.split()[-1]) for line in lines if line.startswith("latent") and line != rates)
+        starts = float(next(line for line in lines if "base policies" in line).split()[-1])
+        return float(rates.split()[-1]), runs, starts, float(last.partition("about ")[2].split()[0])
+
+    alone, four = hours(1), hours(4)
+    assert alone[0] == four[0] == 8  # four rates on two seeds
+    assert four[1] == pytest.approx(alone[1] / 4, abs=0.05) and alone[1] > 10
+    assert alone[2] > 2 and four[2] == 2 + (alone[2] - 2) / 4  # those of the two validation seeds are made while tuning
+    for told in (alone, four):
+        assert told[3] == pytest.approx(sum(told[:3]), abs=0.1)
 
 
 # ---------------------------------------------------------------- the whole way
@@ -164,9 +213,11 @@ def test_from_an_empty_folder_to_the_figure(toy, own_runs, tmp_path):
                "--scale", "smoke", "--cores", "1"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    folder = next((own_runs / "compare").iterdir())
+    above = next((own_runs / "compare").iterdir())
+    folder = above / "latent-n1"
     made = {path.name for path in folder.iterdir()}
-    assert {"verdicts.csv", "report.md", "rates.json", "compare_latent.png", "compare_dial.png"} <= made
+    assert {path.name for path in above.iterdir()} == {"latent-n1", "rates.json"}
+    assert {"verdicts.csv", "report.md", "compare_latent.png", "compare_dial.png"} <= made
     table = pd.read_csv(folder / "verdicts.csv", keep_default_na=False)
     primary = table[table.primary.astype(str) == "True"]
     assert primary.subtest.tolist() == ["above grpo, latent", "sooner than grpo, r = 0.005"]

@@ -250,6 +250,50 @@ def test_numbers_per_token_must_be_as_many_as_tokens():
         batch_of(table)
 
 
+@pytest.mark.parametrize(("changed", "line"), [
+    ({"step": [1, None, 1, None]}, "step: 2 of 4 rows hold nothing, the first is row 1;"),
+    ({"step": [None] * 4}, "step: 4 of 4 rows hold nothing, the first is row 0;"),
+    ({"prompt": ["a", "b", None, "b"]}, "prompt: 1 of 4 rows hold nothing, the first is row 2;"),
+    ({"prompt": ["a", "", "a", "b"]}, "prompt: 1 of 4 rows hold nothing, the first is row 1;"),  # as CSV reads it
+    ({"uid": [0, 1, 0, np.nan]}, "uid: 1 of 4 rows hold nothing, the first is row 3;"),
+    ({"logprobs": [[-0.1, -0.2], None, [-0.3] * 3, [-1.0] * 2]}, "logprobs: 1 of 4 rows hold no list of numbers, the first is"),
+])
+def test_a_hole_is_refused_and_no_row_vanishes(changed, line):
+    with pytest.raises(own.BadTable, match=line):
+        batch_of(TABLE.assign(**changed))
+
+
+def test_a_hole_in_the_prompt_is_none_where_groups_are_given():
+    batch = batch_of(TABLE.assign(uid=[0, 1, 0, 1], prompt=["a", None, "a", None]))
+    assert batch.rollouts.group_N.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_an_empty_list_is_one_empty_answer(ending, tmp_path):
+    """The others keep their tokens, here of characters, also where the empty one is alone in its step."""
+    table = TABLE.assign(response=["xy", "", "xzw", "vv"], logprobs=[[-0.1, -0.2], [], [-0.3] * 3, [-1.0] * 2], step=[1, 2, 1, 1])
+    path = tmp_path / f"table.{ending}"
+    {"parquet": lambda: table.to_parquet(path), "csv": lambda: table.to_csv(path, index=False),
+     "jsonl": lambda: table.to_json(path, orient="records", lines=True)}[ending]()
+    table = own.read_table(path)
+    batches = own.to_batches(table, own.find_columns(table))
+    assert [batch.pieces for batch in batches] == [[["x", "y"], ["x", "z", "w"], ["v", "v"]], [[]]]
+    assert not any(batch.by_words for batch in batches)
+    whole = own.to_batches(table.drop(columns="step"), own.find_columns(table.drop(columns="step")))[0]
+    assert whole.rollouts.mask_NT.sum(1).tolist() == [2, 3, 0, 2] and own.describe(whole)["length in"] == "tokens"
+    shown = own.effects(whole, "grpo,nsr,reinforce,lens")
+    assert shown.loc["reinforce", "right share"] == pytest.approx(2 / 7) and shown.loc["nsr", "rows used"] == 0.5
+    assert "without tokens" in shown.loc["lens", "note"]
+
+
+def test_files_of_several_kinds_are_refused(tmp_path):
+    TABLE.to_parquet(tmp_path / "completions.parquet")
+    (tmp_path / "run_config.json").write_text('[{"model": "m"}]')
+    with pytest.raises(own.BadTable, match=r"several kinds \(completions.parquet, run_config.json\); name one file"):
+        own.read_table(tmp_path)
+    assert len(own.read_table(tmp_path / "completions.parquet")) == 4
+
+
 def test_the_example_is_whole():
     table = own.read_table(own.EXAMPLE)
     batch = batch_of(table)

@@ -11,7 +11,7 @@ from polarity_lib import experiments, results
 from polarity_lib.config import SCALES
 from polarity_lib.experiments import Experiment, configure, experiment, train_or_load
 from polarity_lib.registry import EXPERIMENTS
-from polarity_lib.results import Damaged, without_timings
+from polarity_lib.results import Damaged, RunFolder, without_timings
 from polarity_lib.study import costs, publishing
 
 ARMS = ("base", "nsr", "psr")
@@ -103,6 +103,17 @@ def test_files_are_small_and_say_what_ran(checkout):
     first = lines.iloc[1 * 2]
     assert json.loads(first.identity)["method"] == "nsr" and first.steps == SCALES["smoke"].run["steps"]
     assert first.seconds > 0 and lines.iloc[0].seconds == 0 and first.torch
+
+
+def test_every_place_that_continued_a_run_stands_in_its_line(checkout):
+    arms = {arm.seed: arm for arm in experiment("small", "nsr", "smoke", seeds=2)}
+    places = {0: ["step 1: B, 1 stacked", "step 2: A, 1 stacked"], 1: "step 1: B, 1 stacked"}  # older records hold one text
+    for seed, continued in places.items():
+        folder = RunFolder(arms[seed].config.name, arms[seed].config.identity)
+        folder.begin(folder.record() | {"continued": continued})
+    publishing.publish("smoke")
+    lines = pd.read_csv(checkout / "data" / "results" / "small" / "runs.csv").query("arm == 'nsr'").set_index("seed")
+    assert json.loads(lines.continued[0]) == places[0] and lines.continued[1] == places[1]
 
 
 def test_publishing_twice_changes_no_byte(checkout):
