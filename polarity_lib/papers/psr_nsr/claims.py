@@ -300,7 +300,8 @@ def _polarities(load) -> str:
     ends, ends_once = final(runs, P1), final(once, P1)
     fall = {name: (ends_once[name] - ends[name]).dropna().mean() for name in ("grpo", "nsr")}
     assert min(gain.low, tail_kept.low, little.low, one.low) > 0 > max(short.high, behind.high) and cool.low < 0 < cool.high
-    assert max(found.high for found in lost.values()) < 0 and lost["nsr"].estimate > max(lost["grpo"].estimate, lost["psr"].estimate)
+    assert max(found.high for found in lost.values()) < 0
+    assert lost["nsr"].estimate > max(lost["grpo"].estimate, lost["psr"].estimate)
     assert fall["grpo"] < -5 < -2 < fall["nsr"] < 2
     return ("**Wrong answers alone teach almost as much as both where a good way of working is there to be found, and little "
             f"where it is not.** In *latent* such a way is rare in the base and soon found: NSR brings {told(gain)} points at "
@@ -308,9 +309,9 @@ def _polarities(load) -> str:
             f"NSR brings {told(little)} where GRPO brings {told(much)} ({little.n} seeds). There all lose the tail, wrong only "
             f"least: at pass@256 NSR ends {told(lost['nsr'])} from the base, GRPO {told(lost['grpo'])}, right only (PSR) "
             f"{told(lost['psr'])}; in latent PSR gains {told(tail_kept)} at pass@8. The order in latent hangs on more than "
-            f"polarity: with one update per batch at four times these rates, not tuned again, GRPO ends {-fall['grpo']:.0f} points "
-            f"lower and NSR where it was, so NSR minus GRPO is {told(one)} ({one.n} seeds); at temperature 0.6 the two cannot be "
-            f"told apart, {told(cool)}. No interval here is corrected for the number of contrasts; the verdicts are.")
+            f"polarity: with one update per batch at four times these rates, not tuned again, GRPO ends {-fall['grpo']:.0f} "
+            f"points lower and NSR where it was, so NSR minus GRPO is {told(one)} ({one.n} seeds); at temperature 0.6 the two "
+            f"cannot be told apart, {told(cool)}. No interval here is corrected for the number of contrasts; the verdicts are.")
 
 
 def _definitions(load) -> str:
