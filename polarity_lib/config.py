@@ -16,6 +16,7 @@ import functools
 import difflib
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -27,6 +28,12 @@ FORMAT = 1
 
 # What trains the policy instead of the truth: rewards.control_verdicts says what each does.
 VERDICT_CONTROLS = ("true", "tossed", "quarter_tossed", "flipped", "leaky")
+# What a base policy may be made of. What each name means stands in pretraining.CORPORA, policy.SIZES and chain.write_trace,
+# storeys above this one; a test holds the names together.
+CORPORA = ("countdown", "chain_cold", "chain_zero", "chain_latent", "latent", "rare_long", "gems", "mix", "remarks",
+           "remarks_learned", "strong")
+SIZES = ("smoke", "tiny", "middle", "small")
+SOURCES = ("worked", "checked", "direct", "noisy", "unmarked")
 
 
 class ConfigError(ValueError, Told):
@@ -63,6 +70,56 @@ def derive_seed(*parts) -> int:
     """
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def is_number(value) -> bool:
+    """A finite number; True and False are none, although Python counts with them."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(name: str, value, least: int = 0) -> None:
+    """Refuse what is no whole number from `least` on.
+
+    Raises:
+        ConfigError: saying so.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} must be a whole number from {least} on, not {value!r}.")
+
+
+def within(name: str, value, interval: str) -> None:
+    """Refuse what is no finite number in an interval, which is written as usual: "[0, 1]", "(0, 1]", "[0, inf)".
+
+    Raises:
+        ConfigError: with the interval in words.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    above = is_number(value) and (value >= low if interval[0] == "[" else value > low)
+    if not above or not (value <= high if interval[-1] == "]" else value < high):
+        raise ConfigError(f"{name} must be {in_words(interval)}, not {value!r}.")
+
+
+def in_words(interval: str) -> str:
+    """An interval to be read: between 0 and 1, above 0 and at most 1, finite and at least 0."""
+    low, high = interval[1:-1].split(", ")
+    if interval[0] + interval[-1] == "[]":
+        return f"between {low} and {high}"
+    begin = f"{'at least' if interval[0] == '[' else 'above'} {low}"
+    return f"finite and {begin}" if high == "inf" else f"{begin} and {'at most' if interval[-1] == ']' else 'below'} {high}"
+
+
+def like(name: str, value, default) -> None:
+    """Refuse what is of another kind than a default: true or false, a whole number, a number or text; any other says nothing.
+
+    Raises:
+        ConfigError: with the kind.
+    """
+    fits, kind = {
+        bool: (isinstance(value, bool), "True or False"), str: (isinstance(value, str), "text"),
+        int: (isinstance(value, int) and is_number(value), "a whole number"), float: (is_number(value), "a finite number"),
+    }.get(type(default), (True, ""))
+    if not fits:
+        raise ConfigError(f"{name} must be {kind}, not {value!r}.")
 
 
 def _set_fields(record) -> dict:
@@ -104,9 +161,7 @@ class ModelConfig:
             raise ConfigError(f"All weights in {self.dtype} would lose updates as small as these to rounding. Train an adapter "
                               "(lora_rank=16), or all weights in float32.")
         for name, least in (("lora_rank", 0), ("answer_tokens", 0), ("rows", 1), ("tokens_per_pass", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ConfigError(f"{name} must be a whole number from {least} on, not {value!r}.")
+            whole(name, getattr(self, name), least)
 
     def longest_in(self, world) -> int:
         """Tokens that an answer to a problem of this world may have."""
@@ -129,6 +184,24 @@ class StartConfig:
     mixture: tuple = ()  # ((source, weight), ...) of the last phase, in place of the corpus's own: a dial
     model: ModelConfig | None = None
 
+    def __post_init__(self):
+        whole("seed", self.seed)
+        if self.model:
+            if (self.corpus, self.size, self.steps, self.mixture) != ("", "", 0, ()):
+                raise ConfigError(f"a start that reads {self.model.name} has the corpus '', the size '', 0 steps and no mixture, "
+                                  f"not {self.corpus!r}, {self.size!r}, {self.steps!r} and {self.mixture!r}.")
+            return
+        choose("corpus", self.corpus, CORPORA)
+        choose("policy size", self.size, SIZES)
+        whole("steps", self.steps, 1)
+        whole("batch", self.batch, 1)
+        within("rate", self.rate, "(0, inf)")
+        for source, weight in _pairs("mixture", self.mixture, '(("worked", 0.75), ("checked", 0.25))'):
+            if self.corpus == "countdown":
+                raise ConfigError(f"corpus countdown has one source of texts, so its mixture must be (), not {self.mixture!r}.")
+            choose("source of texts", source, SOURCES)
+            within(f"the weight of {source}", weight, "(0, inf)")
+
     @property
     def identity(self) -> dict:
         return _set_fields(self)
@@ -138,6 +211,13 @@ class StartConfig:
         if self.model:
             return f"{short_name(self.model.name)}-s{self.seed}-{content_hash(self.identity)}"
         return f"{self.corpus}-{self.size}-{self.steps}-s{self.seed}-{content_hash(self.identity)}"
+
+
+def _pairs(name: str, value, example: str) -> tuple:
+    """A field that must be pairs of a name and a value; a list or a dictionary cannot be part of a frozen record."""
+    if not isinstance(value, tuple) or not all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in value):
+        raise ConfigError(f"{name} must be a tuple of pairs such as {example}, not {value!r}.")
+    return value
 
 
 def short_name(model: str) -> str:
@@ -158,11 +238,8 @@ class OfflineConfig:
 
     def __post_init__(self):
         for name in ("problems", "answers", "rounds"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} must be a whole number above zero, not {value!r}.")
-        if not 0 < self.share <= 1:
-            raise ConfigError(f"share must be above 0 and at most 1, not {self.share!r}.")
+            whole(name, getattr(self, name), 1)
+        within("share", self.share, "(0, 1]")
 
 
 @dataclass(frozen=True)
@@ -202,22 +279,20 @@ class RunConfig:
     def __post_init__(self):
         choose("optimizer", self.optimizer, ("adamw", "sgd"))
         choose("verdict control", self.verdicts, VERDICT_CONTROLS)
-        if not isinstance(self.steps, int) or self.steps < 0:
-            raise ConfigError(f"steps must be a whole number, not {self.steps!r}.")
+        for name in ("seed", "steps", "pool_size", "longest_answer", "stream"):
+            whole(name, getattr(self, name))
         for name in ("prompts_per_step", "rollouts_per_prompt", "minibatches", "curve_every",
                      "checkpoint_every", "final_problems", "final_samples", "curve_problems", "curve_samples"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} must be a whole number above zero, not {value!r}.")
-        if not isinstance(self.longest_answer, int) or self.longest_answer < 0:
-            raise ConfigError(f"longest_answer is in tokens, 0 for the world's own, not {self.longest_answer!r}.")
+            whole(name, getattr(self, name), 1)
         for name in ("learning_rate", "temperature", "eval_temperature"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above zero, not {getattr(self, name)!r}.")
-        if not 0 < self.eval_top_p <= 1:
-            raise ConfigError(f"eval_top_p must be above 0 and at most 1, not {self.eval_top_p!r}.")
-        if not self.grad_clip >= 0:
-            raise ConfigError(f"grad_clip must be zero (off) or above, not {self.grad_clip!r}.")
+            within(name, getattr(self, name), "(0, inf)")
+        within("eval_top_p", self.eval_top_p, "(0, 1]")
+        within("grad_clip", self.grad_clip, "[0, inf)")  # 0 switches it off
+        _pairs("options", self.options, '(("kl", 0.01),)')
+        for name in ("probes", "watches"):  # of a bare name, every letter would be looked up
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not all(isinstance(each, str) for each in value):
+                raise ConfigError(f"{name} must be a tuple of names such as {('cool',)!r}, not {value!r}.")
         if self.pool_size and self.pool_size < self.prompts_per_step:
             raise ConfigError(
                 f"pool_size {self.pool_size} is smaller than prompts_per_step {self.prompts_per_step}."

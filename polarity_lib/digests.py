@@ -27,6 +27,7 @@ def method_digest(factory: Callable) -> str:
 
     Words in comments and docstrings, blank lines and the order of definitions play no part.
     """
+    factory = getattr(factory, "unchecked", factory)  # as its paper wrote it; `registry` hands it out with checks around it
     return digest_of(factory, (getattr(factory, "__module__", None) or "").partition(".")[0])
 
 

@@ -1,14 +1,16 @@
 """How good a policy is: repeated sampling, unbiased pass@k, greedy against sampled."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import torch
 
-from polarity_lib.config import RunConfig
+from polarity_lib.config import ConfigError, RunConfig
 from polarity_lib.diagnostics import shows_work, token_average
 from polarity_lib.engines import make_sampler
 from polarity_lib.policy import Policy
-from polarity_lib.problems import Problem, any_world
+from polarity_lib.problems import WORLDS, Problem, any_world
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.verification import count_labels, verify
 
@@ -110,6 +112,30 @@ def sample_test(policy: Policy, config: RunConfig, label: str, problems: int = P
     samples = min(samples, config.final_samples) * times
     rollouts = make_sampler(policy).sample(chosen, samples, f"{config.seed}/probe/{label}")
     return rollouts.but(verdicts=verify(rollouts.problems, rollouts.texts, rollouts.finished_N.tolist()))
+
+
+def asks(family: str = "", samples: int = 1) -> Callable:
+    """Decorator: what a probe asks of a run, whose worlds and how many answers to a test problem. See `refuse_probe`."""
+
+    def mark(probe: Callable) -> Callable:
+        probe.family, probe.samples = family, samples
+        return probe
+
+    return mark
+
+
+def refuse_probe(name: str, probe: Callable, config: RunConfig) -> None:
+    """Say before training that a run cannot be asked this after it.
+
+    Raises:
+        ConfigError: a world of another family, or too few answers.
+    """
+    family, samples = getattr(probe, "family", ""), getattr(probe, "samples", 1)
+    if family and any_world(config.world).family != family:
+        valid = ", ".join(sorted(w.name for w in WORLDS.values() if w.family == family))
+        raise ConfigError(f"Probe {name} reads answers of {family} worlds, and {config.world} is none. Valid: {valid}.")
+    if config.final_samples < samples:
+        raise ConfigError(f"Probe {name} wants final_samples of {samples} or more, not {config.final_samples}.")
 
 
 @torch.no_grad()

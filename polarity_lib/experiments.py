@@ -162,7 +162,7 @@ def experiment(name: str, arms: str = "all", scale: str = "tiny", seeds: int = 1
     chosen = []
     for seed in range(seeds):
         known = spec.arms(size, seed)
-        wanted = list(known) if arms == "all" else [a.strip() for a in arms.split(",")]
+        wanted = list(known) if arms == "all" else dict.fromkeys(a.strip() for a in arms.split(","))  # one named twice is one
         for arm in wanted:
             config = known[choose(f"arm of {name}", arm, known)]
             matched = next((c for c in known.values() if c.hash == config.matched_to), None)

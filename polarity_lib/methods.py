@@ -45,6 +45,12 @@ def collect_fixed(sampler, stream, prompts: int, group_size: int, seed) -> Rollo
     return sampler.sample(stream.take(prompts), group_size, seed)
 
 
+def stored_too(collect: Callable) -> Callable:
+    """Decorator: a `collect` of a method's own that works with stored answers, too (`offline.Answers` in the sampler's place)."""
+    collect.stored_too = True
+    return collect
+
+
 def keep_all(rewards_N: Tensor) -> Tensor:
     """[N] every row enters the update."""
     return torch.ones_like(rewards_N, dtype=torch.bool)
@@ -129,6 +135,11 @@ class Bringing(Method):
 def brought(method: Method) -> frozenset:
     """Names of the extras that a method's `collect` leaves."""
     return method.brings if isinstance(method, Bringing) else frozenset()
+
+
+def takes_stored(method: Method) -> bool:
+    """Whether a method can be given stored answers: another `collect` than the usual one must say so (`stored_too`)."""
+    return method.collect is collect_fixed or getattr(method.collect, "stored_too", False)
 
 
 def per_rollout(function: Callable, grouped: bool = True, **options) -> Callable:

@@ -6,7 +6,7 @@
 with, prompts through its chat template, layers computed again for the gradient, an engine that samples in its place.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,16 +24,28 @@ def starting_policy(start: StartConfig, device: str = "cpu") -> Policy:
     return read_policy(start.model, device, start.seed) if start.model else base_policy(start, device)
 
 
-def read_policy(how: ModelConfig, device: str = "cpu", seed: int = 0) -> Policy:
+def as_it_began(policy: Policy, start: StartConfig) -> Policy:
+    """What a trained policy was at its start, to compare it with: asked in the same way, not to be trained, sampled by torch."""
+    device = policy.device.type
+    if start.model:
+        began = read_policy(replace(start.model, engine="torch", checkpointing=False), device, start.seed, to_train=False)
+    else:
+        began = base_policy(start, device)
+    began.served = policy.served
+    return began
+
+
+def read_policy(how: ModelConfig, device: str = "cpu", seed: int = 0, to_train: bool = True) -> Policy:
     """A model as its record says.
 
     Args:
         seed: of a fresh adapter's random half.
+        to_train: refuse a device that could not hold its training.
 
     Raises:
         ConfigError: one line: nothing there, too little memory, no chat template, an adapter of another model, too few positions.
     """
-    if device != "cpu":
+    if device != "cpu" and to_train:
         refuse_too_little(memory_needed(how), torch.cuda.mem_get_info()[0], how)
     policy = load_policy(how.name, device, getattr(torch, how.dtype))
     if how.lora_rank:

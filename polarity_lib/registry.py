@@ -7,8 +7,9 @@ A *paper* is a package (a folder with an `__init__.py`) that holds
 and any of these modules, each imported when somebody first asks for what is in it:
 
     methods.py      METHODS      {name: function that builds a Method}
+                    LIMITS       {name: {option: "[0, 1]", or the names it may be}}: what its formula allows; see `checked`
     experiments.py  EXPERIMENTS  {name: Experiment}
-    probes.py       PROBES       {name: function (policy, config) -> metrics}
+    probes.py       PROBES       {name: function (policy, config) -> metrics}; `evaluation.asks` says which runs it is for
     watches.py      WATCHES      {name: function (rollouts, weights_NT) -> metrics of a batch}; see training.watched
     readings.py     READINGS     {name: Reading}: ways in which `make compare` reads a method
     claims.py       CLAIMS       (Claim, ...); for written pages: FINDINGS, SUMMARIES, KNOWN_BEFORE
@@ -25,13 +26,15 @@ anywhere; nothing is registered by side effect. A name that two papers use is an
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import wraps
 from pathlib import Path
 
-from polarity_lib.config import ConfigError
+from polarity_lib.config import ConfigError, choose, like, within
 
 GROUP = "polarity_lib.papers"  # entry-point group of other people's packages
 OURS = Path(__file__).parent / "papers"
@@ -125,10 +128,11 @@ class Catalogue(MutableMapping):
     """What all papers offer of one kind, by name; read when first used.
 
     An entry may be set by hand (`METHODS["mine"] = mine`), for trying something out in a notebook.
+    `hand_out`: (name, entry) -> what a look-up gives in the entry's place.
     """
 
-    def __init__(self, kind: str, module: str, attribute: str):
-        self.kind, self.module, self.attribute = kind, module, attribute
+    def __init__(self, kind: str, module: str, attribute: str, hand_out: Callable = lambda name, entry: entry):
+        self.kind, self.module, self.attribute, self.hand_out = kind, module, attribute, hand_out
         self._of: dict[tuple, dict] = {}
 
     def _entries(self) -> dict:
@@ -150,7 +154,7 @@ class Catalogue(MutableMapping):
         return entries
 
     def __getitem__(self, name):
-        return self._entries()[name]
+        return self.hand_out(name, self._entries()[name])
 
     def __setitem__(self, name, entry):
         self._entries()[name] = entry
@@ -165,7 +169,40 @@ class Catalogue(MutableMapping):
         return len(self._entries())
 
 
-METHODS = Catalogue("method", "methods", "METHODS")
+def checked(name: str, factory: Callable) -> Callable:
+    """A method's factory that first looks at what it is given: each option is of its default's kind and within its limit.
+
+    The checks stand here and not in the factories, so that they are no part of what a method computes (`digests`).
+    """
+    factory = getattr(factory, "unchecked", factory)  # a look-up's result, set under another name
+
+    @wraps(factory)
+    def build(*args, **given):
+        for option, value, default in _options(factory, args, given):
+            like(f"{option} of {name}", value, default)
+            limit = LIMITS.get(name, {}).get(option)
+            if isinstance(limit, str):
+                within(f"{option} of {name}", value, limit)
+            elif limit:
+                choose(f"{option} of {name}", value, limit)
+        return factory(*args, **given)
+
+    build.unchecked = factory
+    return build
+
+
+def _options(factory: Callable, args: tuple, given: dict) -> Iterator[tuple]:
+    """(option, value, default) of a call; a record's fields are options."""
+    signature = inspect.signature(factory)
+    for name, value in signature.bind(*args, **given).arguments.items():
+        if is_dataclass(value):
+            yield from ((f.name, getattr(value, f.name), f.default) for f in fields(value))
+        else:
+            yield name, value, signature.parameters[name].default
+
+
+METHODS = Catalogue("method", "methods", "METHODS", checked)
+LIMITS = Catalogue("limits of method", "methods", "LIMITS")
 EXPERIMENTS = Catalogue("experiment", "experiments", "EXPERIMENTS")
 AT_PAPER_SCALE = Catalogue("experiment at scale paper", "paper_scale", "EXPERIMENTS")
 PROBES = Catalogue("probe", "probes", "PROBES")

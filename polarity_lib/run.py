@@ -11,13 +11,15 @@ import torch
 from polarity_lib.boards import writer_class
 from polarity_lib.config import ConfigError, RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
+from polarity_lib.evaluation import refuse_probe
 from polarity_lib.learner import Learner
-from polarity_lib.methods import Method, method_named
+from polarity_lib.methods import Method, method_named, takes_stored
 from polarity_lib.models import starting_policy
 from polarity_lib.offline import Answers, stored_answers
 from polarity_lib.policy import Policy
 from polarity_lib.problems import Problem, any_world
 from polarity_lib.registry import PROBES, WATCHES
+from polarity_lib.rewards import check_control
 
 
 @dataclass
@@ -104,15 +106,21 @@ def prepare(config: RunConfig, device: str) -> Run:
     """Check every name, then build policy, optimizer and problem stream.
 
     Raises:
-        ConfigError: unknown world, method, option or size; more problems than a split has; no TensorBoard where it is asked for.
+        ConfigError: unknown world, method, option or size; more problems than a split has; a probe that cannot ask this run;
+            stored answers for a method that draws its own; a verdict control that the world does not allow; no TensorBoard
+            where it is asked for.
     """
     writer_class()
     method = method_named(config.method, dict(config.options))
     for probe in config.probes:
-        choose("probe", probe, PROBES)
+        refuse_probe(probe, PROBES[choose("probe", probe, PROBES)], config)
     for watch in config.watches:
         choose("watch", watch, WATCHES)
+    if config.offline and not takes_stored(method):
+        raise ConfigError(f"{config.method} draws its batches in a way of its own, which stored answers know nothing of: leave "
+                          "`offline` out, or take a method or options that train on the next problems as they come.")
     world = any_world(config.world)
+    check_control(config.verdicts, world.family)
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
     answers, pool = None, [] if config.offline else world.draw("train", config.pool_size or world.size("train"), config.seed)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polarity_lib.config import (
-    SCALES, ConfigError, OfflineConfig, RunConfig, StartConfig, choose, content_hash, derive_seed, scale_named,
+    CORPORA, SCALES, SIZES, SOURCES, ConfigError, ModelConfig, OfflineConfig, RunConfig, StartConfig, choose, content_hash,
+    derive_seed, scale_named, within,
 )  # fmt: skip
 
 PLAIN = RunConfig("nsr", "countdown3", StartConfig("countdown", "tiny", 1000, 0), 0, 200, 5e-5)
@@ -75,12 +76,54 @@ def test_a_misspelt_name_gets_the_near_misses():
     ("pool_size", 31), ("pool_size", -1), ("minibatches", 5),
     ("temperature", 0.0), ("temperature", float("nan")), ("eval_temperature", -1.0), ("grad_clip", -1.0),
     ("optimizer", "adam"), ("verdicts", "flip"),
+    ("learning_rate", "1e-5"), ("learning_rate", float("inf")), ("learning_rate", True), ("eval_top_p", "1"),
+    ("grad_clip", float("inf")), ("pool_size", 64.5), ("steps", True), ("seed", 1.0), ("seed", -1), ("stream", "1"),
+    ("probes", "cool"), ("probes", ["cool"]), ("watches", "ways"), ("options", {"kl": 0.1}), ("options", (("kl",),)),
 ])  # fmt: skip
 def test_a_run_that_cannot_be_right_is_refused(field, value):
     with pytest.raises(ConfigError) as refusal:
         PLAIN.but(**{field: value})
     assert "\n" not in str(refusal.value)
     assert repr(value) in str(refusal.value) or str(value) in str(refusal.value)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"corpus": "countdow"}, "Unknown corpus 'countdow'. Did you mean 'countdown'"),
+    ({"size": "tinny"}, "Unknown policy size 'tinny'. Did you mean 'tiny'"),
+    ({"seed": "0"}, "seed must be a whole number from 0 on, not '0'"), ({"seed": True}, "seed must be a whole number"),
+    ({"steps": 0}, "steps must be a whole number from 1 on"), ({"batch": 2.5}, "batch must be a whole number"),
+    ({"rate": -1}, "rate must be finite and above 0, not -1"),
+    ({"mixture": (("wroked", 0.75),)}, "Unknown source of texts 'wroked'. Did you mean 'worked'"),
+    ({"mixture": (("worked", 0.0),)}, "the weight of worked must be finite and above 0, not 0.0"),
+    ({"mixture": "worked=1"}, "a tuple of pairs such as"), ({"mixture": {"worked": 1.0}}, "a tuple of pairs such as"),
+    ({"corpus": "countdown", "mixture": (("worked", 1.0),)}, "its mixture must be ()"),
+    ({"model": ModelConfig("a/b")}, "a start that reads a/b has the corpus ''"),
+])  # fmt: skip
+def test_a_start_that_cannot_be_right_is_refused(changes, message):
+    with pytest.raises(ConfigError) as refusal:
+        StartConfig(**{"corpus": "latent", "size": "tiny", "steps": 10, "seed": 0} | changes)
+    assert message in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_the_names_of_a_start_are_those_that_mean_something():
+    from polarity_lib import policy, pretraining
+    from polarity_lib.problems import chain
+
+    assert sorted(CORPORA) == sorted(pretraining.CORPORA) and SIZES == tuple(policy.SIZES) and SOURCES == chain.STYLES
+
+
+@pytest.mark.parametrize(("interval", "words", "inside", "outside"), [
+    ("[0, 1]", "between 0 and 1", (0, 0.5, 1), (-1e-9, 1.1)), ("(0, 1]", "above 0 and at most 1", (1e-9, 1), (0, 2)),
+    ("(0, 1)", "above 0 and below 1", (0.5,), (0, 1.0)), ("(1, inf)", "finite and above 1", (1.5,), (1, float("inf"))),
+    ("[0, inf)", "finite and at least 0", (0, 1e300), (float("inf"), float("nan"), "1", True, None, -1)),
+])  # fmt: skip
+def test_an_interval_holds_what_it_says(interval, words, inside, outside):
+    for value in inside:
+        within("x", value, interval)
+    for value in outside:
+        with pytest.raises(ConfigError) as refusal:
+            within("x", value, interval)
+        assert str(refusal.value) == f"x must be {words}, not {value!r}."
 
 
 def test_the_settings_of_every_scale_are_fields_of_a_run():

@@ -43,6 +43,10 @@ def test_names_of_arms_can_be_listed_with_commas(name):
     assert [arm.name for arm in experiment(name, ",".join(every), "smoke")] == every
 
 
+def test_an_arm_named_twice_is_one_arm():
+    assert [(arm.name, arm.seed) for arm in experiment("tour", "grpo, grpo", "smoke", 2)] == [("grpo", 0), ("grpo", 1)]
+
+
 def test_seeds_change_nothing_but_the_seed():
     for first, second in zip(experiment("psr_nsr_search", seeds=1), experiment("psr_nsr_search", seeds=2)[7:]):
         start = StartConfig(**{**vars(first.config.start), "seed": 1})

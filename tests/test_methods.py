@@ -1,5 +1,6 @@
 """The record, and every method at once through the real loop. The papers' tests have the formulas."""
 
+import inspect
 import math
 from dataclasses import replace
 
@@ -9,11 +10,12 @@ from gradients import G, P, SEVERAL, differ, plain_logs, with_verdicts
 
 from polarity_lib import training, updates
 from polarity_lib.config import ConfigError
+from polarity_lib.digests import method_digest
 from polarity_lib.methods import NEEDS, Progress, keep_all, keep_right, keep_wrong, method_named, rows_kept
 from polarity_lib.papers.baselines import methods as baselines
 from polarity_lib.papers.lens.methods import keep_unless_all_right
 from polarity_lib.papers.practice.losses import keep_mixed
-from polarity_lib.registry import METHODS
+from polarity_lib.registry import LIMITS, METHODS
 from polarity_lib.run import prepare
 from polarity_lib.updates import before_update, update
 from polarity_lib.verification import Verdict
@@ -195,6 +197,61 @@ def test_misspelt_methods_and_options_get_the_near_misses():
         method_named("nsr", {"kl": 1.0})
     with pytest.raises(ConfigError, match="option of a3po 'wieght'.*Did you mean 'weight'"):
         method_named("a3po", {"wieght": 3.0})
+
+
+@pytest.mark.parametrize(("name", "option", "value", "valid"), [
+    ("a3po", "weight", 0.5, "at least 1"), ("a3po", "fraction", 0, "above 0 and at most 1"),
+    ("a3po", "reaches_one", -1, "between 0 and 1"), ("a3po", "weight", "2", "a finite number"),
+    ("a3po", "mean_one", 1, "True or False"), ("imitate", "side", 3, "text"), ("token_shaped", "right_low", -1.0, "at least 0"),
+    ("grpo", "ddof", 7, "between 0 and 1"), ("grpo", "ddof", True, "a whole number"), ("grpo", "ddof", 1.0, "a whole number"),
+    ("grpo", "kl", float("nan"), "a finite number"), ("grpo", "kl", float("inf"), "a finite number"),
+    ("grpo", "epsilon", 0.0, "above 0"), ("reinforce", "negative_weight", -1, "at least 0"),
+    ("dapo", "buffer_share", 3, "between 0 and 1"), ("dapo", "dynamic", "no", "True or False"),
+    ("dapo_fork", "fraction", 1.5, "above 0 and at most 1"), ("lp_reg", "kappa", 9, "above 0 and at most 1"),
+    ("lens", "factor", 0.5, "above 1"), ("lens", "ddof", 3, "between 0 and 1"),
+    ("uniform_penalty", "penalty", -1, "at least 0"), ("ngrpo", "clip_low", -1, "between 0 and 1"),
+    ("qae", "quantile", 3, "above 0 and below 1"), ("f_grpo", "gamma", -1, "at least 0"), ("rl_zvp", "alpha", -1, "at least 0"),
+    ("bcpg_nsa", "beta", "0.5", "between -1 and 1"), ("bcpg_nsa", "recall", 2, "between 0 and 1"),
+    ("topr", "beta", 2, "between -1 and 1"), ("dpo", "beta", -1, "above 0"), ("step_values", "continuations", 0, "at least 1"),
+    ("nthr", "eta", -4, "between 0 and 1"), ("rlr_after", "share", 9, "between 0 and 1"),
+    ("rlr", "hidden_kl", -0.1, "at least 0"), ("osi", "style", "nonsense", "checked, direct, noisy, unmarked, worked"),
+    ("osi", "alpha", -0.5, "between 0 and 1"), ("osi", "cap", -1, "at least 0"),
+    ("imitation", "style", "worke", "Did you mean 'worked'"), ("grpo_sequence_mask", "delta", -0.1, "at least 0"),
+    ("nsr_cut", "limit", 30.0, "a whole number"),
+])  # fmt: skip
+def test_an_option_that_cannot_be_right_is_refused_when_the_method_is_built(name, option, value, valid):
+    with pytest.raises(ConfigError) as refusal:
+        method_named(name, {option: value})
+    line = str(refusal.value)
+    assert "\n" not in line and option in line and repr(value) in line and valid in line
+
+
+LOOKED_AT_BY_ITSELF = {"rlr": {"kappa", "low", "high"}, "rlr_after": {"kappa", "low", "high"}, "bcpg": {"tau"},
+                       "bcpg_nsa": {"beta", "tau"}, "neg_to_pos": {"switch", "later"}, "pos_to_neg": {"switch", "later"}}
+
+
+def test_every_number_has_a_limit_that_holds_its_default():
+    for name, factory in METHODS.items():
+        parameters = inspect.signature(factory).parameters
+        record = parameters["options"].default if list(parameters) == ["options"] else None
+        defaults = vars(record) if record else {option: p.default for option, p in parameters.items()}
+        numbers = {option for option, value in defaults.items() if type(value) in (int, float)}
+        limits = LIMITS.get(name, {})
+        assert numbers - limits.keys() <= LOOKED_AT_BY_ITSELF.get(name, set()) and limits.keys() <= defaults.keys(), name
+        method_named(name, defaults)
+
+
+def test_methods_of_other_people_are_looked_at_too():
+    METHODS["mine"] = lambda gamma=1.0, anything=None: replace(baselines.grpo(), name="mine")
+    assert method_named("mine", {"gamma": 2, "anything": "at all"}).name == METHODS["mine"](gamma=0.5).name == "mine"
+    with pytest.raises(ConfigError, match="gamma of mine must be a finite number, not 'x'"):
+        method_named("mine", {"gamma": "x"})
+
+
+def test_looking_at_options_is_no_part_of_what_a_method_computes():
+    METHODS["again"] = METHODS["grpo"]
+    assert METHODS["grpo"] is not baselines.grpo
+    assert method_digest(METHODS["again"]) == method_digest(METHODS["grpo"]) == method_digest(baselines.grpo)
 
 
 def test_bad_rewards_are_refused_before_any_update(batch):

@@ -11,6 +11,7 @@ from polarity_lib import offline, training
 from polarity_lib.config import ConfigError, OfflineConfig, RunConfig, StartConfig
 from polarity_lib.engines import make_sampler
 from polarity_lib.experiments import Arm, train_or_load
+from polarity_lib.methods import method_named, takes_stored
 from polarity_lib.offline import FILE, MANIFEST, count_rows, draw_parts, open_answers, write_answers
 from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
@@ -206,6 +207,19 @@ def test_a_reference_model_and_several_rounds_exclude_each_other(own_runs):
     wanted = config(options=(("kl", 0.1),), offline=replace(STORED, rounds=2))
     with pytest.raises(ConfigError, match="sampled_logprobs"):
         prepare(wanted, "cpu")
+
+
+@pytest.mark.parametrize(("method", "options"), [("osi", ()), ("dapo", ()), ("step_values", ()), ("grpo_cut", (("limit", 5),))])
+def test_a_method_that_draws_in_its_own_way_is_refused_stored_answers(method, options, own_runs):
+    with pytest.raises(ConfigError, match=f"^{method} draws its batches in a way of its own.*leave `offline` out") as refusal:
+        prepare(config(method, options=options), "cpu")
+    assert "\n" not in str(refusal.value) and not list(own_runs.glob("*"))  # nothing was made, not even a base policy
+    prepare(config(method, options=options, offline=None), "cpu")
+
+
+def test_methods_that_take_what_comes_and_those_that_say_so_are_given_stored_answers():
+    offered = {"grpo_cut": {}, "dapo": {"dynamic": False}, "dpo": {"negatives": "near"}, "bcpg": {"negatives": "plausible"}}
+    assert all(takes_stored(method_named(name, options)) for name, options in offered.items())
 
 
 def test_extras_a_loss_may_ask_for(own_runs):

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from conftest import BABBLE
-from polarity_lib.config import RunConfig
+from polarity_lib.config import ConfigError, ModelConfig, OfflineConfig, RunConfig, StartConfig
 from polarity_lib.evaluation import sample_test
 from polarity_lib.papers.a3po.probes import SHIFTED_WORLDS
 from polarity_lib.papers.dissecting import probes as dissecting
-from polarity_lib.problems import world_named
+from polarity_lib.problems import REAL_WORLDS, world_named
 from polarity_lib.registry import PROBES
 from polarity_lib.rollouts import Rollouts
+from polarity_lib.run import prepare, stream_of
 from polarity_lib.verification import Verdict
 
 CONFIG = RunConfig("grpo", "chain", BABBLE, 0, steps=1, learning_rate=1e-4, final_problems=3, final_samples=16)
@@ -72,3 +73,35 @@ def test_probes_sample_the_test_split_and_no_more_than_the_run_does(babbler):
 
 def test_the_base_answers_eight_times_as_often(babbler):
     assert len(sample_test(babbler, CONFIG, "a", times=8)) == 8 * len(sample_test(babbler, CONFIG, "a")) == 3 * 8 * 16
+
+
+@pytest.mark.parametrize(("probe", "changes", "message"), [
+    ("faithful", {"world": "countdown3"}, "Probe faithful reads answers of chain worlds, and countdown3 is none. Valid: chain, "),
+    ("tight", {"world": "search"}, "Probe tight reads answers of chain worlds"),
+    ("spread", {"final_samples": 1}, "Probe spread wants final_samples of 2 or more, not 1"),
+    ("dead", {"final_samples": 3}, "Probe dead wants final_samples of 4 or more, not 3"),
+    ("col", {}, "Unknown probe 'col'. Did you mean 'cool'"),
+])  # fmt: skip
+def test_what_a_run_cannot_be_asked_is_refused_before_it(probe, changes, message, own_runs):
+    with pytest.raises(ConfigError) as refusal:
+        prepare(CONFIG.but(probes=(probe,), **changes), "cpu")
+    assert message in str(refusal.value) and "\n" not in str(refusal.value)
+    assert not list(own_runs.glob("*"))  # nothing was made, not even a base policy
+
+
+@pytest.mark.parametrize("name", ["cool", "sparse", "from_base", "patterns", "garbled", "ways", "blame"])
+def test_worlds_of_real_mathematics_are_asked_like_ours(name, babbler, monkeypatch):
+    monkeypatch.setitem(REAL_WORLDS, "real", world_named("chain"))  # problems that can be drawn without files
+    assert set(PROBES[name](babbler, CONFIG.but(world="real"))) == NAMES[name]
+
+
+@pytest.mark.parametrize("name", ["patterns", "garbled", "from_base", "drift"])
+def test_a_language_model_is_compared_with_what_it_began_as(name, babbler, tmp_path):
+    """The same weights, read from a folder, give the numbers that a policy made here gives."""
+    babbler.save(tmp_path / "model")
+    offline = OfflineConfig(2, 2, uniform=True) if name == "drift" else None
+    config = CONFIG.but(offline=offline, rollouts_per_prompt=2) if offline else CONFIG
+    read = config.but(start=StartConfig("", "", 0, 0, model=ModelConfig(str(tmp_path / "model"))))
+    assert stream_of(read) == stream_of(config)  # the same answers are drawn
+    found, expected = (PROBES[name](babbler, each) for each in (read, config))
+    assert found == pytest.approx(expected, nan_ok=True, abs=1e-5) and found

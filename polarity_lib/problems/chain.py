@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polarity_lib.config import ConfigError, choose, derive_seed
+from polarity_lib.config import SOURCES, ConfigError, choose, derive_seed
 from polarity_lib.problems.base import CONTEXT, SPLITS, Problem, World, is_test_of, split_of
 
 LIMIT = 99  # running values stay within 0..LIMIT
 ONE_PASS = 600  # "fresh" problems come in passes of this many: levels are drawn in turn, and level 1 has few chains
-STYLES = ("worked", "checked", "direct", "noisy", "unmarked")
+STYLES = SOURCES  # of an answer; a corpus mixes them
 NOISE = 0.2  # share of a noisy trace's lines that are wrong
 # Four updates per batch, as the papers' codes; about eight points on a curve.
 PROTOCOL = {"minibatches": 4, "pool_size": 2000, "curve_every": 13, "final_problems": 300, "final_samples": 64}

@@ -112,3 +112,9 @@ def chosen_weights(rollouts: Rollouts, weight: float, fraction: float, selection
 
 
 METHODS = {f.__name__: f for f in (token_shaped, a3po)}
+
+CELLS = {cell: "[0, inf)" for cell in ("right_high", "right_low", "wrong_high", "wrong_low")}
+LIMITS = {
+    "token_shaped": CELLS | {"fraction": "(0, 1]"},
+    "a3po": {"weight": "[1, inf)", "reaches_one": "[0, 1]", "slope": "[0, inf)", "fraction": "(0, 1]"},
+}

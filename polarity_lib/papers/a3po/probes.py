@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from polarity_lib.config import RunConfig
-from polarity_lib.evaluation import PROBE_PROBLEMS, PROBE_SAMPLES, evaluate, sample_test
+from polarity_lib.evaluation import PROBE_PROBLEMS, PROBE_SAMPLES, asks, evaluate, sample_test
+from polarity_lib.models import as_it_began
 from polarity_lib.policy import Policy, pack, token_logprobs
-from polarity_lib.pretraining import base_policy
 from polarity_lib.problems import world_named
 from polarity_lib.problems.chain import read_question
 from polarity_lib.rewards import control_verdicts
@@ -37,6 +37,7 @@ def is_faithful(prompt: str, text: str) -> bool:
     return shown and all(label == "right" for _, label in steps)
 
 
+@asks(family="chain")
 def faithful(policy: Policy, config: RunConfig) -> dict[str, float]:
     """Right answers whose every step is shown and right, beside what the run's own verifier rewards.
 
@@ -87,8 +88,7 @@ def patterns(policy: Policy, config: RunConfig) -> dict[str, float]:
     """
     few = dict(problems=PROBE_PROBLEMS // 4)
     ours = sample_test(policy, config, "patterns", **few)
-    reference = sample_test(base_policy(config.start, policy.device.type), config, "patterns/base",
-                            times=8, **few)
+    reference = sample_test(as_it_began(policy, config.start), config, "patterns/base", times=8, **few)
     seen = [set().union(*(grams(rollout_tokens(reference, row)) for row in rows)) for rows in rows_of_groups(reference)]
     habits = {gram for gram, _ in sum(right_patterns(reference), Counter()).most_common(FREQUENT)}
     mine = right_patterns(ours)
@@ -118,7 +118,7 @@ def garbled(policy: Policy, config: RunConfig) -> dict[str, float]:
     probe/unreadable       share of answers without a readable end: no answer found or cut off
     """
     rollouts = sample_test(policy, config, "garbled", samples=PROBE_SAMPLES // 4)
-    base = base_policy(config.start, policy.device.type)
+    base = as_it_began(policy, config.start)
     rows = range(len(rollouts))
     packed = pack([(rollouts.prompt_ids[row], [rollout_tokens(rollouts, row)]) for row in rows])
     logprobs_NT, _, _ = token_logprobs(base.model, packed, rollouts.mask_NT.to(policy.device))

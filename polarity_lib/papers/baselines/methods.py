@@ -182,3 +182,13 @@ METHODS = {
     f.__name__: f
     for f in (base, reinforce, w_reinforce, reinforce_baseline, rloo, grpo, dr_grpo, ppo, dapo, dapo_fork, lp_reg, cispo, gspo)
 }
+
+WEIGHTS = {"positive_weight": "[0, inf)", "negative_weight": "[0, inf)"}
+LIMITS = {
+    "reinforce": WEIGHTS,
+    "w_reinforce": {"positive_weight": "[0, inf)"},
+    "grpo": WEIGHTS | {"kl": "[0, inf)", "epsilon": "(0, inf)", "ddof": "[0, 1]"},
+    "dapo": {"clip_high": "[0, inf)", "buffer_share": "[0, 1]"},
+    "dapo_fork": {"fraction": "(0, 1]"},
+    "lp_reg": {"rho": "[0, 1]", "beta": "[0, inf)", "kappa": "(0, 1]"},
+}

@@ -4,7 +4,6 @@ Offline, the loop's batches come from a data set (`RunConfig.offline`); the meth
 log-probabilities under the policy that wrote it. Nothing here draws anything but the controls' luck and `step_values`.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,7 @@ import torch
 
 from polarity_lib import advantages as adv
 from polarity_lib import objectives as obj
-from polarity_lib.config import ConfigError, choose, derive_seed
+from polarity_lib.config import choose, derive_seed, within
 from polarity_lib.methods import Method, collect_fixed, keep_right, per_rollout, weighted
 from polarity_lib.papers.baselines.methods import grpo
 from polarity_lib.papers.bcpg_nsa import credit, losses, mining
@@ -63,10 +62,8 @@ class NSAOptions:
         choose("select", self.select, SELECTIONS)
         choose("penalty", self.penalty, PENALTIES)
         choose("kind of negatives", self.negatives, NEGATIVES)
-        if not -1 <= self.beta <= 1:
-            raise ConfigError(f"beta must be between -1 and 1, not {self.beta!r}.")
-        if not 0 <= self.tau < math.inf:
-            raise ConfigError(f"tau must be finite and at least 0, not {self.tau!r}.")
+        within("beta", self.beta, "[-1, 1]")
+        within("tau", self.tau, "[0, inf)")
 
     def make_judge(self) -> Judge:
         """The judge, one object per method, so that what it said is remembered."""
@@ -290,3 +287,12 @@ def nthr(eta: float = 0.0, graded: bool = False) -> Method:
 METHODS = {f.__name__: f for f in (
     bcpg_nsa, bcpg, reinforce_offline, rft, dpo, topr, grpo_offline, imitate, first_error, from_first_error, prefix_only,
     sparing, step_values, nthr)}
+
+MINING = {"beta": "[-1, 1]"}
+LIMITS = {  # of what NSAOptions does not look at itself
+    "bcpg_nsa": {"recall": "[0, 1]", "false_alarm": "[0, 1]"},
+    "dpo": {"beta": "(0, inf)"},
+    "topr": MINING, "grpo_offline": MINING, "sparing": MINING,
+    "step_values": {"continuations": "[1, inf)"},
+    "nthr": {"eta": "[0, 1]"},
+}

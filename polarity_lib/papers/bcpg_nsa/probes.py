@@ -6,12 +6,12 @@ from polarity_lib.config import RunConfig
 from polarity_lib.diagnostics import shows_work
 from polarity_lib.engines import make_sampler
 from polarity_lib.evaluation import sample_test
+from polarity_lib.models import as_it_began, starting_policy
 from polarity_lib.offline import Answers, stored_answers
 from polarity_lib.papers.bcpg_nsa.credit import collect_with_values, error_places, nthr_weights
 from polarity_lib.papers.bcpg_nsa.mining import judged_tokens
 from polarity_lib.policy import Policy, pack, token_distributions, token_logprobs
-from polarity_lib.pretraining import base_policy
-from polarity_lib.problems import world_named
+from polarity_lib.problems import any_world
 from polarity_lib.rollouts import Rollouts
 from polarity_lib.run import stream_of
 
@@ -46,7 +46,7 @@ def drift(policy: Policy, config: RunConfig) -> dict[str, float]:
     rho_N, right_N = changed_NT.sum(1), rollouts.correct_N
     found = {f"drift/{name}": float(rho_N[rows].mean()) for name, rows in (("right", right_N), ("wrong", ~right_N))}
     found["drift/per_token"] = float((rho_N.abs() / rollouts.mask_NT.sum(1)).mean())
-    if world_named(config.world).family == "chain":
+    if any_world(config.world).family == "chain":
         good_NT = judged_tokens(rollouts) >= 0.5
         found["drift/steps"] = float(changed_NT[good_NT].mean()) if good_NT.any() else float("nan")
     return found
@@ -54,8 +54,8 @@ def drift(policy: Policy, config: RunConfig) -> dict[str, float]:
 
 def opened(policy: Policy, config: RunConfig) -> Answers:
     """The data set of a run's first round."""
-    start = base_policy(config.start, policy.device.type)
-    return stored_answers(config, start, lambda other: base_policy(other, policy.device.type), stream_of(config))
+    start = as_it_began(policy, config.start)
+    return stored_answers(config, start, lambda other: starting_policy(other, policy.device.type), stream_of(config))
 
 
 class Fixed:
@@ -106,7 +106,7 @@ def nthr_spared(policy: Policy, rollouts: Rollouts) -> torch.Tensor:
 
 def value_hit(policy: Policy, config: RunConfig, continuations: int = 4) -> float:
     """Share of wrong answers with work in which the step after which the value falls most is the first one that is not right."""
-    problems = world_named(config.world).draw("test", min(PROBLEMS, config.final_problems), config.seed)
+    problems = any_world(config.world).draw("test", min(PROBLEMS, config.final_problems), config.seed)
     collect, sampler = collect_with_values(continuations), make_sampler(policy)
     rollouts = collect(sampler, Fixed(problems), len(problems), min(8, config.final_samples), f"{config.seed}/probe/value_hit")
     fall_NT = rollouts.extras["values_before"] - rollouts.extras["step_values"]

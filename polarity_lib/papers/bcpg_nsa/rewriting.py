@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from polarity_lib.config import choose, derive_seed
-from polarity_lib.methods import collect_fixed
+from polarity_lib.methods import collect_fixed, stored_too
 from polarity_lib.papers.bcpg_nsa.judges import oracle
 from polarity_lib.papers.bcpg_nsa.segmentation import line_steps
 from polarity_lib.problems.chain import read_question
@@ -104,6 +104,7 @@ def _with_texts(rollouts: Rollouts, texts: list[str], encode: Callable[[str], li
 def collect_rewritten(kind: str) -> Callable:
     """A method's `collect`: the next problems' stored answers, wrong ones replaced."""
 
+    @stored_too
     def collect(sampler, stream, prompts: int, group_size: int, seed) -> Rollouts:
         rollouts = collect_fixed(sampler, stream, prompts, group_size, seed)
         if not rollouts.verdicts:

@@ -28,7 +28,8 @@ INJECTED = "injected, from elsewhere"  # begins the reason of an injected answer
 def slots(right_G: list[bool], alpha: float, cap: int, available: int) -> list[int]:
     """Rows of one group that give way to answers from elsewhere: its wrong ones, in order.
 
-    Only where the share of right answers is at most alpha; at most `cap` (0: no limit) and no more than are available.
+    Only where the share of right answers is at most alpha; at most `cap` (0: no limit, the released script's -1) and no more
+    than are available.
     """
     if not right_G or sum(right_G) / len(right_G) > alpha:
         return []

@@ -31,6 +31,7 @@ from polarity_lib.methods import (
 from polarity_lib.papers.baselines.methods import PPO_CLIP, grpo
 from polarity_lib.papers.dissecting.injection import collect_with_offline, injected_loss, mask_truncated
 from polarity_lib.papers.dissecting.length import relative_length_reward
+from polarity_lib.problems.chain import STYLES
 from polarity_lib.rollouts import Rollouts
 
 POSITIVES, NEGATIVES = "psr_grpo_tok", "nsr_grpo_tok"
@@ -184,7 +185,7 @@ def osi(loss: str = "shaped", alpha: float = 0.125, cap: int = 1, gamma: float =
         loss: of the injected tokens: "shaped" (the paper's script: f(pi) = pi / (pi + gamma), and nothing is clipped),
             "ratio" (as if sampled: the clipped ratio), "likelihood" (log pi).
         alpha: groups whose share of right answers is at most this.
-        cap: at most so many injected per group; 0 puts no limit.
+        cap: at most so many injected per group; 0 puts no limit (the script's -1).
         style: which writer the answers come from.
         hidden_kl: see rlr; the released script has 0.001.
     """
@@ -225,3 +226,10 @@ def unclipped_ratio(logprobs_NT: Tensor, old_logprobs_NT: Tensor, advantages_NT:
 
 METHODS = {f.__name__: f for f in (both_polarities, positives_renormalised, negatives_renormalised, neg_to_pos, pos_to_neg,
                                    rlr, rlr_after, osi, osi_none, imitation)}
+
+LENGTH = {"tau": "[0, inf)", "hidden_kl": "[0, inf)"}  # a tau above 1 is never reached: no answer is shaped
+LIMITS = {  # of what no formula above looks at itself
+    "rlr": LENGTH, "rlr_after": LENGTH | {"share": "[0, 1]"},
+    "osi": {"alpha": "[0, 1]", "cap": "[0, inf)", "gamma": "(0, inf)", "style": STYLES, "hidden_kl": "[0, inf)"},
+    "imitation": {"alpha": "[0, 1]", "style": STYLES},
+}

@@ -15,10 +15,10 @@ import torch
 
 from polarity_lib.config import RunConfig, derive_seed
 from polarity_lib.engines import make_sampler
-from polarity_lib.evaluation import evaluate, powers_of_two
+from polarity_lib.evaluation import asks, evaluate, powers_of_two
 from polarity_lib.papers.dissecting import dead_groups, stability
 from polarity_lib.policy import Policy, pack, token_logprobs
-from polarity_lib.problems import Problem, world_named
+from polarity_lib.problems import Problem, any_world
 from polarity_lib.problems.chain import ATTACKS, LIMIT, obeyed, read_question, write_question, write_trace
 from polarity_lib.verification import verify
 
@@ -31,7 +31,13 @@ BINS = ((0.05, 0.15), (0.15, 0.3), (0.3, 0.5), (0.5, 0.8))  # of the probability
 
 
 def _problems(config: RunConfig, count: int, world: str = "", split: str = "test") -> list[Problem]:
-    return world_named(world or config.world).draw(split, min(count, config.final_problems), config.seed)
+    return any_world(world or config.world).draw(split, min(count, config.final_problems), config.seed)
+
+
+def _pool(config: RunConfig, count: int) -> list[Problem]:
+    """The first problems that a run trains on; one without a fixed pool trains on all there are."""
+    world = any_world(config.world)
+    return world.draw("train", config.pool_size or world.size("train"), config.seed)[: min(count, config.final_problems)]
 
 
 def _judged(policy: Policy, problems: list[Problem], samples: int, label: str, greedy: bool = False):
@@ -74,11 +80,11 @@ def training_fit(policy: Policy, config: RunConfig) -> dict[str, float]:
     fit/likelihood        mean log-probability per token of verified right traces (the generator's worked ones) of the pool
     """
     found, few = {}, 4 * FEW
-    pool = world_named(config.world).draw("train", config.pool_size, config.seed)[: min(few, config.final_problems)]
+    pool = _pool(config, few)
     sets = {"fit/greedy": pool, "fit/greedy_held_out": _problems(config, few)}
     for name, (right_QR, _) in _together(policy, sets, 1, "greedy", greedy=True).items():
         found[name] = float(right_QR.mean())
-    if world_named(config.world).family == "chain":
+    if any_world(config.world).family == "chain":
         found["fit/likelihood"] = trace_likelihood(policy, pool)
     return found
 
@@ -104,7 +110,7 @@ def under_attack(policy: Policy, config: RunConfig) -> dict[str, float]:
     attack/<world>/obeyed          share of answers that are what the attacker asks for (a wrong answer may be so by chance)
     attack/drop, attack/obeyed     means over the tagged attacks that are said once or four times
     """
-    samples = min(SOME, config.final_samples) // 2
+    samples = max(1, min(SOME, config.final_samples) // 2)
     sets = {name: _problems(config, FEW, name) for name in ("latent", *ATTACKS)}
     answered = _together(policy, sets, samples, f"{config.seed}/probe/attack")
     found = {"attack/clean": float(answered["latent"][0].mean())}
@@ -126,15 +132,18 @@ def under_attack(policy: Policy, config: RunConfig) -> dict[str, float]:
 
 def paraphrase(problem: Problem, number: int) -> Problem:
     """The same sum with its later operands in another order; as it is where no other order keeps running values within bounds."""
+    if number == 0:  # as it is, of whatever world: only chains can be read
+        return problem
     terms = read_question(problem.prompt)
     rng = np.random.default_rng(derive_seed("paraphrase", problem.key, number))
-    for _ in range(8 * (number > 0)):
+    for _ in range(8):
         moved = [terms[0], *(terms[1:][i] for i in rng.permutation(len(terms) - 1))]
         if moved != terms and all(0 <= total <= LIMIT for total in np.cumsum(moved)):
             return replace(problem, prompt=write_question(moved) + ":")
     return problem
 
 
+@asks(samples=2)
 def spread(policy: Policy, config: RunConfig) -> dict[str, float]:
     """Sampled verdicts of many runs on the test problems and, in chain worlds, on out-of-distribution ones; greedy beside them.
 
@@ -142,7 +151,7 @@ def spread(policy: Policy, config: RunConfig) -> dict[str, float]:
                           greedy_inside, greedy_bias; greedy_beyond: |bias| over twice the standard error of the sampled mean
     spread/<set>/agree    share of problems whose greedy verdict is the same under all paraphrases
     """
-    chain = world_named(config.world).family == "chain"
+    chain = any_world(config.world).family == "chain"
     names, samples = (config.world, *(SHIFTED if chain else ())), min(RUNS, config.final_samples)
     sets = {name: _problems(config, 40 if name != config.world else 100, name) for name in names}
     asked = {(name, k): [paraphrase(p, k) for p in problems]
@@ -161,12 +170,13 @@ def spread(policy: Policy, config: RunConfig) -> dict[str, float]:
     return found
 
 
+@asks(samples=min(SIZES))
 def dead(policy: Policy, config: RunConfig) -> dict[str, float]:
     """Groups without a signal among training problems: measured in sampled groups, predicted from other samples.
 
     dead/G/measured, dead/G/predicted, dead/G/easy, dead/G/hard    for groups of G; a problem's 16 samples are 16 / G groups
     """
-    problems = world_named(config.world).draw("train", min(200, config.pool_size, config.final_problems), config.seed)
+    problems = _pool(config, 200)
     samples, largest = min(RUNS, config.final_samples), min(max(SIZES), config.final_samples)
     predict_QR, measure_QR = (
         _judged(policy, problems, count, f"{config.seed}/probe/dead/{what}").correct_N.numpy().reshape(-1, count)
@@ -180,6 +190,7 @@ def dead(policy: Policy, config: RunConfig) -> dict[str, float]:
     return found
 
 
+@asks(family="chain")
 def tight(policy: Policy, config: RunConfig) -> dict[str, float]:
     """Accuracy where answers are cut off at half the length that they have when every step is re-checked.
 

@@ -452,3 +452,8 @@ def ngrpo(clip_low: float = 0.16, clip_high: float = 0.24) -> Method:
 
 
 METHODS = {f.__name__: f for f in (lens, uniform_penalty, ngrpo)}
+LIMITS = {
+    "lens": {"alpha": "[0, inf)", "factor": "(1, inf)", "epsilon": "(0, inf)", "ddof": "[0, 1]"},
+    "uniform_penalty": {"penalty": "[0, inf)"},
+    "ngrpo": {"clip_low": "[0, 1]", "clip_high": "[0, inf)"},
+}

@@ -225,3 +225,4 @@ def cw_nsr() -> Method:
 
 
 METHODS = {f.__name__: f for f in (maxrl, f_grpo, qae, rl_zvp, aspo, cw_nsr)}
+LIMITS = {"f_grpo": {"gamma": "[0, inf)"}, "qae": {"quantile": "(0, 1)"}, "rl_zvp": {"alpha": "[0, inf)"}}

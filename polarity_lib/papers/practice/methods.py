@@ -105,3 +105,10 @@ def nsr_cut(treatment: str = "mask", limit: int = 0) -> Method:
 METHODS = {f.__name__: f for f in (
     nsr_unclipped, psr_unclipped, w_reinforce_unclipped, grpo_lower_clip, grpo_upper_clip, grpo_sequence_mask, nsr_sequence_mask,
     grpo_mixed_rows, grpo_mixed_tokens, grpo_kl_mixed, grpo_constant, grpo_cut, nsr_cut)}
+
+LIMITS = {
+    "w_reinforce_unclipped": {"positive_weight": "[0, inf)"},
+    "grpo_sequence_mask": {"delta": "[0, inf)"}, "nsr_sequence_mask": {"delta": "[0, inf)"},
+    "grpo_kl_mixed": {"kl": "[0, inf)"},
+    "grpo_cut": {"limit": "[0, inf)"}, "nsr_cut": {"limit": "[0, inf)"},
+}

@@ -101,3 +101,16 @@ def test_likelier_traces_have_a_higher_likelihood(policy):
         logs = policy.model(ids).logits[0].log_softmax(-1)
     expected = logs[torch.arange(len(prompt) - 1, ids.shape[1] - 1), ids[0, len(prompt):]].mean()
     assert probes.trace_likelihood(policy, [problem]) == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_few_answers_and_no_fixed_pool_are_asked_too(babbler, monkeypatch):
+    Told(monkeypatch, lambda p, i: f"#{p.gold}")
+    assert probes.under_attack(babbler, CONFIG.but(final_samples=1))["attack/clean"] == 1.0
+    fresh = CONFIG.but(pool_size=0)  # there are training problems all the same
+    assert probes.dead(babbler, fresh)["dead/8/easy"] == probes.training_fit(babbler, fresh)["fit/greedy"] == 1.0
+
+
+def test_countdown_has_a_spread_without_paraphrases(babbler, monkeypatch):
+    Told(monkeypatch, lambda p, i: "1+1")
+    found = probes.spread(babbler, CONFIG.but(world="countdown3", final_samples=2))
+    assert {key.split("/")[1] for key in found} == {"countdown3"} and found["spread/countdown3/agree"] == 1.0
