@@ -200,7 +200,9 @@ class StartConfig:
             if self.corpus == "countdown":
                 raise ConfigError(f"corpus countdown has one source of texts, so its mixture must be (), not {self.mixture!r}.")
             choose("source of texts", source, SOURCES)
-            within(f"the weight of {source}", weight, "(0, inf)")
+            within(f"the weight of {source}", weight, "[0, inf)")
+        if self.mixture and not any(weight for _, weight in self.mixture):
+            raise ConfigError(f"mixture needs a weight above zero, not {self.mixture!r}.")
 
     @property
     def identity(self) -> dict:

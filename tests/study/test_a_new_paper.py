@@ -122,7 +122,7 @@ def test_it_is_run_judged_and_shown(toy, tmp_path):
 def test_a_ledger_section_names_notebook_and_verdict(toy):
     rows = [{"claim": "TOY-C1", "subtest": s, "paper": "toy", "theirs": "", "ours": 1.25, "low": 0.5, "high": 2.0, "seeds": 2,
              "smallest_detectable": 1.0, "verdict": "replicated", "notebook": "95", "figure": "95_toy", "reason": "1 replicated",
-             "rule_older": "yes"}
+             "rule_older": "yes", "primary": bool(s)}
             for s in ("above base", "")]
     mine = next(paper for paper in papers() if paper.title == "Mine")
     text = pages.paper_section(mine, pd.DataFrame(rows))
