@@ -227,7 +227,10 @@ def area(runs: Runs, metric: str) -> pd.DataFrame:
 
 
 def at_step(runs: Runs, metric: str, share: float, width: int = 2) -> pd.DataFrame:
-    """Seeds x arms: mean of the `width` curve points that end at a share of the run."""
+    """Seeds x arms: mean of the `width` curve points that end at a share of the run; a collapsed run's own, shorter one.
+
+    `at_share` reads that of the longest run instead. Rules that have been judged by this one keep it.
+    """
     rows = runs.metric(metric, last=False)
 
     def pick(group):
@@ -336,7 +339,8 @@ def checks(table: Callable[[], pd.DataFrame], metric: str = "largest error") -> 
         interval = Interval(row.ours, row.ours, row.ours, 1.0, 1, row.tolerance)
         return Finding(interval, "replicated" if row.passed else "contradicted", f"tolerance {row.tolerance:g}")
 
-    rows = table().assign(**({} if "theirs" in table() else {"theirs": "0"}))
+    rows = table()  # computes: asked once
+    rows = rows if "theirs" in rows else rows.assign(theirs="0")
     return tuple(Subtest(row.subtest, metric, row.theirs if isinstance(row.theirs, str) else f"{row.theirs:.4g}",
                          functools.partial(find, row)) for row in rows.itertuples())
 
