@@ -292,7 +292,7 @@ MINING = {"beta": "[-1, 1]"}
 LIMITS = {  # of what NSAOptions does not look at itself
     "bcpg_nsa": {"recall": "[0, 1]", "false_alarm": "[0, 1]"},
     "dpo": {"beta": "(0, inf)"},
-    "topr": MINING, "grpo_offline": MINING,
+    "topr": MINING, "grpo_offline": MINING, "sparing": MINING,
     "step_values": {"continuations": "[1, inf)"},
     "nthr": {"eta": "[0, 1]"},
 }
