@@ -245,10 +245,10 @@ def judge_prompt(question: str, steps: Sequence[str], reference: str | None = No
 
 def read_scores(reply: str, steps: int) -> list[float]:
     """The scores in a model's reply; NaN for a step it did not judge, or judged by something else than 0 and 1."""
-    scores, found = [math.nan] * steps, re.search(r"\[.*\]", reply, re.DOTALL)
+    scores = [math.nan] * steps
     try:
-        entries = json.loads(found.group()) if found else []
-    except ValueError:
+        entries = json.loads(reply[reply.find("["): reply.rfind("]") + 1])
+    except (ValueError, RecursionError):  # no list, or one nested beyond reading
         return scores
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and entry.get("score") in (0, 1) and isinstance(entry.get("step"), int):
@@ -262,7 +262,7 @@ class LanguageJudge:
     """A language model that is asked about all steps of an answer at once.
 
     Attributes:
-        generate: prompts -> replies; `by_transformers` and `by_vllm` make one.
+        generate: prompts -> replies; `generator` makes one.
     """
 
     generate: Callable[[list[str]], list[str]]
@@ -277,7 +277,7 @@ class RewardJudge:
     """A discriminative process reward model.
 
     Attributes:
-        reward: (question, steps) -> one number in [0, 1] per step.
+        reward: (question, steps) -> one number in [0, 1] per step; `step_rewards` makes one.
         threshold: lambda; a reward of at least this becomes a score of at least 1/2. The paper's is unverified.
     """
 

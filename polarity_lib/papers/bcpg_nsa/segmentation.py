@@ -15,8 +15,6 @@ from collections.abc import Callable
 from polarity_lib.config import ConfigError
 from polarity_lib.papers.bcpg_nsa.steps_text import split_steps
 
-FINAL = "final"  # the label of the piece that states the answer
-
 _CUT = re.compile(r"(?<=;)|(?=\?)|(?=#[^#]*$)")  # after an operation, before a re-check, before the final answer
 
 

@@ -6,13 +6,15 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import Qwen2Config, Qwen2ForTokenClassification
 
 from polarity_lib.config import ConfigError
 from polarity_lib.papers.bcpg_nsa.judges import (
     LLM_LIKE, PRM_LIKE, LanguageJudge, RewardJudge, Simulated, arithmetic, checked_equations, consensus, either, generator,
-    graded, judge_prompt, oracle, precision, product, read_scores, said, step_labels, value_of,
+    graded, judge_prompt, oracle, precision, product, read_scores, said, step_labels, step_rewards, value_of,
 )
 from polarity_lib.papers.bcpg_nsa.mining import mined_arithmetic
 from polarity_lib.papers.bcpg_nsa.segmentation import line_steps, semantic_steps, spans, text_steps
@@ -192,7 +194,7 @@ def test_a_language_model_is_asked_once_with_both_context_rules():
 
 
 @pytest.mark.parametrize("reply", ["", "no list", "[1, 2]", "[{]", '[{"step": 9, "score": 1}]', '[{"step": 1, "score": 7}]',
-                                   '[{"step": "1", "score": 1}]', json.dumps([{"score": 1}])])
+                                   '[{"step": "1", "score": 1}]', json.dumps([{"score": 1}]), "[" * 100_000 + "]"])
 def test_a_reply_that_says_nothing_usable_is_no_label(reply):
     assert all(math.isnan(s) for s in read_scores(reply, 2))
 
@@ -201,6 +203,27 @@ def test_a_reward_models_threshold_becomes_one_half():
     judge = RewardJudge(lambda q, s: [0.0, 0.4, 0.8, 0.9, 1.0], threshold=0.8)
     assert judge("q", "abcde") == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
     assert said(judge)("q", "abcde") == [0, 0, 1, 1, 1]
+
+
+def _characters(text, add_special_tokens=False):
+    return {"input_ids": [ord(c) % 64 for c in text]}
+
+
+def test_a_process_reward_model_is_read_where_its_separators_stand():
+    torch.manual_seed(0)
+    config = Qwen2Config(vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+                         num_key_value_heads=1, num_labels=2)
+    model = Qwen2ForTokenClassification(config).eval()
+    reward = step_rewards(model, _characters, "|")
+    ids = torch.tensor([_characters("3+5-2:3+5=8;|8-2=6|")["input_ids"]])
+    with torch.no_grad():
+        by_hand = model(input_ids=ids).logits[0].softmax(-1)[[12, 18], 1].tolist()
+    assert reward("3+5-2:", ("3+5=8;", "8-2=6")) == pytest.approx(by_hand)
+    assert reward("3+5-2:", ("3+5=8;",)) == pytest.approx(by_hand[:1])  # it saw nothing of what came later
+    judge = RewardJudge(reward, threshold=min(by_hand) + 1e-6)
+    assert sorted(said(judge)("3+5-2:", ("3+5=8;", "8-2=6"))) == [0, 1]
+    with pytest.raises(ConfigError, match="2 tokens of this tokenizer"):
+        step_rewards(model, _characters, "||")
 
 
 def test_an_unknown_engine_is_refused():
