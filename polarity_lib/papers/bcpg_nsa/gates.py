@@ -10,12 +10,15 @@ Rules, written before any of these runs:
     tau    BCPG's, by the same rule over tau. BCPG-NSA has the same, so that the two differ in the weights alone.
     gates  on four validation seeds: RFT or BCPG brings at least 5 points of held-out pass@1 over the base (the mean), and the
            95 % interval of BCPG-NSA by the oracle's labels minus BCPG-NSA on as many random tokens excludes zero.
+
+A world that fails is changed by what its base policies show, and measured again; `tries` keeps what failed.
 """
 
 import json
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 
 from polarity_lib.claims import difference, tail
 from polarity_lib.experiments import Runs, experiment, load_finished
@@ -68,6 +71,13 @@ def offline_gates(runs: Runs) -> dict[str, dict]:
                   "passed": bool(gains[best].mean() >= GAIN)},
         "tells tokens apart": {"asks": "oracle-labelled NSA minus random-token NSA: the 95 % interval excludes zero",
                                "found": told, "passed": bool(moved.low > 0 or moved.high < 0)}}
+
+
+def gate_table(record: dict) -> pd.DataFrame:
+    """A row per gate of every try, the failed tries first: gate, asks, found, passed; empty before the first."""
+    tries = [*record.get("tries", []), *([record] if record.get("gates") else [])]
+    return pd.DataFrame([{"try": number, "gate": name} | gate
+                         for number, found in enumerate(tries, start=1) for name, gate in found["gates"].items()])
 
 
 def finished(name: str) -> Runs | None:

@@ -186,6 +186,15 @@ def test_gates_by_hand():
     assert not flat["moves"]["passed"] and not flat["tells tokens apart"]["passed"]
 
 
+def test_a_failed_try_stays_in_the_table():
+    gate = {"asks": "a gain", "found": [0.3, -0.2, 0.8], "passed": False}
+    failed = {"tries": [{"gates": {"moves": gate | {"passed": True}, "tells": gate}}], "world": "gems", "rates": {}}
+    assert list(gates.gate_table(failed)["try"]) == [1, 1] and not gates.gate_table(failed).passed.all()
+    again = gates.gate_table(failed | {"gates": {"tells": gate | {"passed": True}}})
+    assert list(zip(again["try"], again.gate, again.passed)) == [(1, "moves", True), (1, "tells", False), (2, "tells", True)]
+    assert gates.gate_table({}).empty
+
+
 def test_what_is_written_stays(monkeypatch):
     """Later runs were made with the rates that the file has; nothing chosen is chosen again."""
     monkeypatch.setattr(gates, "finished", lambda name: pytest.fail("asked for runs again"))
