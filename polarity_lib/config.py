@@ -30,7 +30,7 @@ FORMAT = 1
 VERDICT_CONTROLS = ("true", "tossed", "quarter_tossed", "flipped", "leaky")
 # What a base policy may be made of. What each name means stands in pretraining.CORPORA, policy.SIZES and chain.write_trace,
 # storeys above this one; a test holds the names together.
-CORPORA = ("countdown", "chain_cold", "chain_zero", "chain_latent", "latent", "rare_long", "gems", "mix", "remarks",
+CORPORA = ("countdown", "chain_cold", "chain_zero", "chain_latent", "latent", "rare_long", "gems_large", "mix", "remarks",
            "remarks_learned", "strong")
 SIZES = ("smoke", "tiny", "middle", "small")
 SOURCES = ("worked", "checked", "direct", "noisy", "unmarked")

@@ -55,8 +55,8 @@ CORPORA: dict[str, Corpus] = {
     "rare_long": Corpus(((0.8, {"worked": 1.0}), (1.0, {"direct": 0.99, "worked": 0.01})),
                         problems={"levels": tuple(sorted(set(chain.RARE_LEVELS))), "high": chain.RARE_HIGH},
                         short=(2, {"direct": 0.5, "worked": 0.5})),
-    "gems": Corpus(((0.6, {"worked": 0.6, "checked": 0.4}), (1.0, {"worked": 0.25, "checked": 0.25, "direct": 0.5})),
-                   problems={"levels": (2, 3, 4, 5), "high": 20}),
+    "gems_large": Corpus(((0.6, {"worked": 0.7, "checked": 0.3}), (1.0, {"worked": 0.35, "checked": 0.25, "direct": 0.4})),
+                         problems={"levels": (2, 3, 4, 5), "high": 50}),
     "mix": Corpus(((1.0, {"worked": 0.2, "checked": 0.1, "direct": 0.7}),), problems={"levels": (2, 3, 4, 5), "high": 20}),
     # Prompts of which one in ten, or three, hold a remark in brackets; a start's own mixture says which texts the last phase has.
     "remarks": Corpus(((1.0, {"worked": 1.0}),), problems={"levels": (2, 3, 4), "high": 20, "remarks": 0.1}),

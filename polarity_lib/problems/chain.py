@@ -267,8 +267,9 @@ CHAIN_WORLDS = {
         # and can come alive.
         _world(Chains("rare", RARE_LEVELS, high=RARE_HIGH, apart=True), corpus="rare_long", start_steps=700,
                protocol=PROTOCOL | {"steps": 100, "prompts_per_step": 16, "rollouts_per_prompt": 16}),
-        # For offline learning: wrong answers are often worked out, with right steps before and after the error.
-        _world(Chains("gems", range(2, 6), high=20, apart=True), corpus="gems", start_steps=320, protocol=OFFLINE),
+        # For offline learning: wrong answers are often worked out, with right steps before the error. Larger numbers, so that a
+        # base that was trained long enough to be as good in every seed still errs.
+        _world(Chains("gems", range(2, 6), high=50, apart=True), corpus="gems_large", start_steps=600, protocol=OFFLINE),
         _world(Chains("chain", range(1, 6))),
         # For base policies that answer at once although they could work it out (claim C11).
         _world(Chains("chain_latent", range(2, 5), high=20), corpus="chain_latent"),

@@ -108,7 +108,7 @@ def bcpg_gates(scale: Scale, seed: int) -> dict[str, RunConfig]:
 def teacher(scale: Scale, seed: int) -> StartConfig:
     """Who writes the traces of BCPG-C1: trained as the base of `gems`, but always showing its work."""
     steps = scale.start_steps if scale.policy == "smoke" else world_named(WORLD).start_steps
-    return StartConfig("gems", scale.policy, steps, seed, mixture=(("worked", 0.6), ("checked", 0.4)))
+    return StartConfig("gems_large", scale.policy, steps, seed, mixture=(("worked", 0.6), ("checked", 0.4)))
 
 
 IMITATED = {"right traces": {"side": "right"}, "wrong traces": {"side": "wrong"},
