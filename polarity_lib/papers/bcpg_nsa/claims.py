@@ -256,4 +256,5 @@ CLAIMS = (
 KNOWN_BEFORE = (
     "Before these rules base policies made like that of `gems` were looked at: how often they are right, in which way, and how "
     "many tokens of wrong answers stand in right steps (data/pilots.csv). No method's runs were. The rules then stood while a "
-    "first try of `gems` failed its gates: its runs on validation seeds were seen (data/offline.json, tries), and no rule was changed.")
+    "first try of `gems` failed its gates: its runs on validation seeds were seen (data/offline.json, tries), and no rule was "
+    "changed.")
