@@ -28,9 +28,9 @@ STYLES = SOURCES  # of an answer; a corpus mixes them
 NOISE = 0.2  # share of a noisy trace's lines that are wrong
 # Four updates per batch, as the papers' codes; about eight points on a curve.
 PROTOCOL = {"minibatches": 4, "pool_size": 2000, "curve_every": 13, "final_problems": 300, "final_samples": 64}
-# On stored answers: batches of 16 problems with 16 answers each, one update per batch, about three passes in all. RFT's
-# curve is flat from 60 batches on (data/pilots.csv).
-OFFLINE = {"minibatches": 1, "prompts_per_step": 16, "rollouts_per_prompt": 16, "pool_size": 600, "steps": 96, "curve_every": 16,
+# On stored answers: batches of 16 problems with 16 answers each, one update per batch, about two passes in all. RFT's
+# curve is flat from 48 batches on (data/pilots.csv).
+OFFLINE = {"minibatches": 1, "prompts_per_step": 16, "rollouts_per_prompt": 16, "pool_size": 600, "steps": 64, "curve_every": 16,
            "final_problems": 300, "final_samples": 32}
 
 
