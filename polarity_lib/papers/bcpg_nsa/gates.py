@@ -87,9 +87,19 @@ def finished(name: str) -> Runs | None:
     return runs if len(runs.arms) == len(arms) else None
 
 
+def begun_again(record: dict) -> dict:
+    """A failed try goes among `tries` once its world was changed, so that the gates ask for other runs."""
+    if record.get("admitted", True):
+        return record
+    asked = {arm.config.hash for arm in experiment("bcpg_gates", "all", "tiny", EXPERIMENTS["bcpg_gates"].seeds)}
+    if set(record["runs"]) == asked:
+        return record
+    return {"tries": [*record.get("tries", []), {key: value for key, value in record.items() if key != "tries"}]}
+
+
 def update(record: dict) -> dict:
     """The record with what finished runs say; what is there already stays, since later runs were made with it."""
-    record = {"world": WORLD, **record}
+    record = {"world": WORLD, **begun_again(record)}
     if "rates" not in record and (runs := finished("bcpg_rates")):
         methods = dict.fromkeys(arm.name.partition("/")[0] for arm in runs.arms)
         record["rates"] = {m: chosen(grid_of(runs, m), "rate") for m in methods}

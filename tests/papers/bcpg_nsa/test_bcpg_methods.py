@@ -195,6 +195,15 @@ def test_a_failed_try_stays_in_the_table():
     assert gates.gate_table({}).empty
 
 
+def test_a_changed_world_is_tried_again_only_if_it_had_failed(monkeypatch):
+    monkeypatch.setattr(gates, "finished", lambda name: None)
+    failed = {"world": "gems", "rates": {}, "gates": {}, "admitted": False, "runs": ["of another world"]}
+    assert gates.update(failed) == {"world": "gems", "tries": [failed]}
+    now = sorted({arm.config.hash for arm in gates.experiment("bcpg_gates", "all", "tiny", 4)})
+    for kept in (failed | {"runs": now}, failed | {"admitted": True}):
+        assert "tries" not in gates.update(kept | {"taus": {}})
+
+
 def test_what_is_written_stays(monkeypatch):
     """Later runs were made with the rates that the file has; nothing chosen is chosen again."""
     monkeypatch.setattr(gates, "finished", lambda name: pytest.fail("asked for runs again"))
