@@ -96,10 +96,16 @@ def bcpg_taus(scale: Scale, seed: int) -> dict[str, RunConfig]:
 
 
 def bcpg_gates(scale: Scale, seed: int) -> dict[str, RunConfig]:
-    """What the world must show first: RFT or BCPG moves it, and right steps are not any tokens. Validation seeds."""
+    """What the world must show first: RFT or BCPG moves it, and right steps are not any tokens. Validation seeds.
+
+    Tokens are told apart where their choice weighs most, rewarded (beta = -1). At the paper's 0.5, where they are only punished
+    less, whether it matters is what C5 and C7 ask; those two arms are for information.
+    """
     seed = FIRST + seed
-    return {"base": stored(scale, "base", seed, steps=0), "rft": stored(scale, "rft", seed), "bcpg": bcpg(scale, seed),
-            "bcpg_nsa": nsa(scale, seed), "bcpg_nsa anywhere": nsa(scale, seed, select="anywhere")}
+    arms = {"base": stored(scale, "base", seed, steps=0), "rft": stored(scale, "rft", seed), "bcpg": bcpg(scale, seed)}
+    return arms | {f"bcpg_nsa{beta}{where}": nsa(scale, seed, **options, **select)
+                   for beta, options in (("", {}), (" rewarded", {"beta": -1.0}))
+                   for where, select in (("", {}), (" anywhere", {"select": "anywhere"}))}
 
 
 # ---------------------------------------------------------------- notebook 50

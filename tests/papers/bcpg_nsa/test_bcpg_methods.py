@@ -174,7 +174,8 @@ def test_grids_are_read_off_runs():
 
 
 def made(base, rft, bcpg, nsa, anywhere):
-    return by_hand({"base": base, "rft": rft, "bcpg": bcpg, "bcpg_nsa": nsa, "bcpg_nsa anywhere": anywhere})
+    return by_hand({"base": base, "rft": rft, "bcpg": bcpg, "bcpg_nsa": base + 0.01, "bcpg_nsa anywhere": base,
+                    "bcpg_nsa rewarded": nsa, "bcpg_nsa rewarded anywhere": anywhere})
 
 
 def test_gates_by_hand():
@@ -182,6 +183,7 @@ def test_gates_by_hand():
     found = gates.offline_gates(made(four, four + 0.02, four + 0.08, four + [0.15, 0.16, 0.15, 0.16], four + 0.10))
     assert found["moves"] | {"asks": ""} == {"asks": "", "by": "bcpg", "found": {"rft": 2.0, "bcpg": 8.0}, "passed": True}
     assert found["tells tokens apart"]["passed"] and found["tells tokens apart"]["found"][0] == 5.5
+    assert gates.labels_minus_random(made(four, four, four, four, four), "bcpg_nsa") == [1.0, 1.0, 1.0]
     flat = gates.offline_gates(made(four, four, four + 0.04, four + [0.0, 0.1, 0.0, 0.1], four + 0.05))
     assert not flat["moves"]["passed"] and not flat["tells tokens apart"]["passed"]
 
