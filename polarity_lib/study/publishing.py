@@ -85,7 +85,7 @@ def read_checked(folder: Path, identity: dict) -> dict[str, pd.DataFrame]:
                 raise Damaged(f"the checksum of {file} does not fit")
             tables[Path(file).stem] = pd.read_parquet(io.BytesIO(data))
         return {table: tables[table] for table in TABLES}
-    except (Damaged, OSError, ValueError, KeyError) as error:
+    except (Damaged, OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # the last two: JSON of another shape
         raise Damaged(f"Not published: run {folder.name} is damaged ({error}). Nothing was written; "
                       f"`make study FULL=1` notices and repeats that run alone.") from None
 

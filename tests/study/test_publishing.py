@@ -155,6 +155,16 @@ def test_a_damaged_run_is_refused_and_nothing_is_written(checkout):
     assert (table.parent / "done.json").exists()  # publishing never alters a run
 
 
+@pytest.mark.parametrize("shape", [lambda done: done | {"files": []}, lambda done: done | {"files": {"metrics": 1}},
+                                   lambda done: [done], lambda done: {}, lambda done: None])
+def test_a_record_of_another_shape_is_a_damaged_run(checkout, shape):
+    path = next((checkout / "runs").glob("countdown3-psr-s1-*")) / "done.json"
+    path.write_text(json.dumps(shape(json.loads(path.read_text()))))
+    with pytest.raises(Damaged, match="psr-s1.*damaged"):
+        publishing.publish("smoke")
+    assert not (checkout / "data" / "results").exists()
+
+
 def test_a_run_that_left_the_experiment_goes(checkout, monkeypatch, capsys):
     publishing.publish("smoke")
     other = lambda scale, seed: {n: c for n, c in small_experiment(scale, seed).items() if n != "psr"}  # noqa: E731
