@@ -18,12 +18,12 @@ BCPG, NSA = "#0072B2", "#D4428E"
 STYLES = {
     "rft": ("RFT (right only)", RIGHT), "dpo": ("DPO", "#E69F00"), "topr": ("TOPR", "#44AA99"),
     "grpo_offline": ("GRPO, offline", "#6699CC"), "bcpg": ("BCPG", BCPG), "bcpg_nsa": ("BCPG-NSA, true labels", NSA),
-    "bcpg_nsa and": ("BCPG-NSA, two judges agree", NSA, (0, (4, 2))), "bcpg_nsa llm": ("LLM-like judge alone", "#AA4499"),
+    "bcpg_nsa and": ("BCPG-NSA, two judges agree", "#332288"), "bcpg_nsa llm": ("LLM-like judge alone", "#AA4499"),
     "bcpg_nsa prm": ("PRM-like judge alone", "#882255"), "bcpg_nsa or": ("either judge", "#CC6677"),
     "bcpg_nsa anywhere": ("random tokens anywhere", NEUTRAL),
     "bcpg_nsa random": ("random tokens of the answer", NEUTRAL, (0, (1, 1))),
     "bcpg_nsa uniform": ("one weight for all wrong", "#999933"), "bcpg_nsa answer": ("each answer's mean weight", "#DDCC77"),
-    "bcpg_nsa bad": ("the other tokens spared", WRONG), "bcpg_nsa prefix": ("only before the first error", "#332288"),
+    "bcpg_nsa bad": ("the other tokens spared", WRONG), "bcpg_nsa prefix": ("only before the first error", "#117733"),
     "reinforce_offline": ("±1, nothing held", WRONG), "bcpg tau=0": ("BCPG without the constraint", BCPG, (0, (1, 1))),
     "right traces": ("right traces", RIGHT), "wrong traces": ("wrong traces", WRONG),
     "wrong traces (mostly right)": ("wrong, most steps right", "#E69F00"),
@@ -181,11 +181,13 @@ def plot_noise(runs: Runs, false_alarms, paired, precision_of):
 def plot_precision_quantity(runs: Runs):
     """Gain over BCPG against the judges' nominal precision, and against the share they call right."""
     fig, axes = panels(2, width=4.6, sharey=True)
+    gaps = {arm: difference(runs, arm, "bcpg", tail(1)) for arm in present(runs, NOMINAL)}
     for which, (ax, xlabel) in enumerate(zip(axes, ("precision, %", "tokens called right, %"))):
-        for arm, numbers in NOMINAL.items():
-            if arm in present(runs, NOMINAL) and len(gap := difference(runs, arm, "bcpg", tail(1))):
-                plots.seeds(ax, {100 * numbers[which]: gap}, [plots.arm_colour(arm)], upright=True)
-                ax.plot([], [], "D", color=plots.arm_colour(arm), label=plots.arm_label(arm))
+        for arm, gap in gaps.items():
+            if len(gap):
+                plots.seeds(ax, {100 * NOMINAL[arm][which]: gap}, [plots.arm_colour(arm)], upright=True)
+        for arm in gaps:  # behind all of them: a legend's entries that are there already would be drawn with each
+            ax.plot([], [], "D", color=plots.arm_colour(arm), label=plots.arm_label(arm))
         ax.axhline(0, color=BASE, lw=1)
         ax.set(xlabel=xlabel)
     axes[0].set_ylabel("pass@1 minus BCPG, points")
