@@ -13,7 +13,7 @@ from polarity_lib.config import ConfigError, RunConfig, choose, derive_seed
 from polarity_lib.critic import Critic
 from polarity_lib.evaluation import refuse_probe
 from polarity_lib.learner import Learner
-from polarity_lib.methods import Method, method_named, takes_stored
+from polarity_lib.methods import Method, collect_fixed, method_named, takes_stored
 from polarity_lib.models import starting_policy
 from polarity_lib.offline import Answers, stored_answers
 from polarity_lib.policy import Policy
@@ -107,8 +107,8 @@ def prepare(config: RunConfig, device: str) -> Run:
 
     Raises:
         ConfigError: unknown world, method, option or size; more problems than a split has; a probe that cannot ask this run;
-            stored answers for a method that draws its own; a verdict control that the world does not allow; no TensorBoard
-            where it is asked for.
+            stored answers for a method that draws its own; a verdict control that the world or the method does not allow; no
+            TensorBoard where it is asked for.
     """
     writer_class()
     method = method_named(config.method, dict(config.options))
@@ -121,6 +121,9 @@ def prepare(config: RunConfig, device: str) -> Run:
                           "`offline` out, or take a method or options that train on the next problems as they come.")
     world = any_world(config.world)
     check_control(config.verdicts, world.family)
+    if config.verdicts != "true" and method.collect is not collect_fixed:
+        raise ConfigError(f"{config.method} chooses or makes its answers by their true verdicts, before a verifier can lie about "
+                          f"them: `{config.verdicts}` is for methods that train on the next problems as they come.")
     for split, count in (("validation", config.curve_problems), ("test", config.final_problems)):
         world.draw(split, count, config.seed)  # what cannot be drawn is refused now, not after training
     answers, pool = None, [] if config.offline else world.draw("train", config.pool_size or world.size("train"), config.seed)

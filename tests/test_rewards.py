@@ -80,6 +80,12 @@ def test_what_is_right_is_right_to_the_leaky_verifier_too():
     assert correctness(control_verdicts(rollouts, "leaky", 0)).all()
 
 
+@pytest.mark.parametrize("method", ["dapo", "osi", "step_values"])
+def test_nobody_can_lie_about_answers_that_were_chosen_by_their_verdicts(configure, method):
+    with pytest.raises(ConfigError, match=f"{method} chooses or makes its answers by their true verdicts"):
+        prepare(configure(method, verdicts="flipped"), "cpu")
+
+
 def test_the_leaky_verifier_is_refused_where_a_right_answer_need_not_hold_the_number(configure):
     """It would turn right answers of countdown wrong; no run begins with it there."""
     assert not answer_stands_anywhere("24", "5*7-9-2")

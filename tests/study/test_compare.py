@@ -10,6 +10,7 @@ import pytest
 
 from polarity_lib.__main__ import main
 from polarity_lib.config import ConfigError
+from polarity_lib.papers.baselines import readings
 from polarity_lib.registry import METHODS
 from polarity_lib.results import ROOT
 from polarity_lib.study import checking, compare
@@ -148,6 +149,15 @@ def test_what_is_run():
     assert {a.config.hash for a in found["own/latent"]} | {a.config.hash for a in found["dial/latent"]} <= study
     matched = [a for a in found["controls/latent"] if a.matched]
     assert {a.name for a in matched} == {"nsr matched"} and {a.matched.method for a in matched} == {"grpo"}
+
+
+def test_a_method_that_chooses_by_verdicts_has_no_control_that_lies_about_them():
+    for method, lies in (("nsr", {"nsr tossed", "nsr flipped"}), ("dapo", set())):
+        asked = Comparison(method, ("grpo",), ("latent",), seeds=2)
+        names = {a.name for a in compare.arms(asked, compare.guessed_rates(asked))["controls/latent"]}
+        assert names == {method, "grpo", f"{method} matched"} | lies
+        tests = readings.control_tests(method, "grpo", "latent", sorted(names), 32)
+        assert {test.name.partition(" verdicts")[0] for test in tests[:-1]} == {lie.partition(" ")[2] for lie in lies}
 
 
 def test_rates_of_a_comparison_are_kept_in_its_own_folder(toy, own_runs, monkeypatch):

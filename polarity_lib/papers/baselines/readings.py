@@ -3,6 +3,7 @@
 from polarity_lib.claims import Subtest, compare, is_greater, is_less, tail
 from polarity_lib.config import RunConfig, Scale
 from polarity_lib.experiments import Reading
+from polarity_lib.methods import collect_fixed, method_named
 from polarity_lib.papers.baselines.experiments import compared, one_rate, over_rates
 
 LIES = ("tossed", "flipped")
@@ -27,10 +28,14 @@ def over(scale, seed, world, methods, rates) -> dict[str, RunConfig]:
 
 
 def controls(scale, seed, world, methods, rates) -> dict[str, RunConfig]:
-    """The first method under lying verdicts, and with the update sizes of the second."""
+    """The first method under lying verdicts, and with the update sizes of the second.
+
+    One that chooses its answers by their verdicts has done so before anybody lies: it has no such control.
+    """
     (label, mine), (other, theirs) = ((label, run) for label, run in own(scale, seed, world, methods, rates).items() if label in
                                       list(methods)[:2])
-    lies = {f"{label} {kind}": mine.but(verdicts=kind) for kind in LIES}
+    usual = method_named(mine.method).collect is collect_fixed
+    lies = {f"{label} {kind}": mine.but(verdicts=kind) for kind in LIES if usual}
     return {label: mine, other: theirs} | lies | {f"{label} matched": mine.but(matched_to=theirs.hash)}
 
 
@@ -66,7 +71,8 @@ def control_tests(mine, other, world, arms, samples) -> tuple[Subtest, ...]:
     """Lying verdicts must cost something; and what is left at the other's update size. Read against the first of the others."""
     if other not in arms:
         return ()
-    return (*(above(f"{kind} verdicts below true ones, {world}", f"{mine} {kind}", mine, rule=is_less) for kind in LIES),
+    return (*(above(f"{kind} verdicts below true ones, {world}", f"{mine} {kind}", mine, rule=is_less) for kind in LIES
+              if f"{mine} {kind}" in arms),
             above(f"{_first(other, world)}, at its update size", f"{mine} matched", other))
 
 
