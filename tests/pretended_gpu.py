@@ -78,7 +78,7 @@ class PretendedGpu(TorchFunctionMode):
         if name in ("to", "cpu", "cuda"):
             return self.moved(func, args, kwargs, target)
         found = func(*args, **kwargs)
-        if name.endswith("_") and not name.endswith("__") or name in ("__setitem__", "copy_"):
+        if name.endswith("_") and not name.endswith("__"):  # in place
             target = self.place(args[0]) if args and isinstance(args[0], Tensor) else target
         self.put(found, target or ("cuda" if "cuda" in places else "cpu" if places or not given else None))
         return found

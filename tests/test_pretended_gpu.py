@@ -97,7 +97,7 @@ def test_samplers_draw_there_what_they_draw_here(gpu, policy, sampler):
 
 
 def test_a_run_is_trained_judged_and_stored(gpu, configure, tmp_path):
-    config = configure("ppo", learning_rate=1e-4, options=())
+    config = configure("ppo", learning_rate=1e-4)
     folder = [RunFolder(config.name, config.identity, tmp_path / place) for place in ("gpu", "cpu")]
     there, here = train(config, folder[0], "cuda"), train(config, folder[1], "cpu")
     assert folder[0].record()["machine"] == "no GPU"

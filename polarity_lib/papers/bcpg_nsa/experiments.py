@@ -102,10 +102,10 @@ def bcpg_gates(scale: Scale, seed: int) -> dict[str, RunConfig]:
     less, whether it matters is what C5 and C7 ask; those two arms are for information.
     """
     seed = FIRST + seed
-    arms = {"base": stored(scale, "base", seed, steps=0), "rft": stored(scale, "rft", seed), "bcpg": bcpg(scale, seed)}
-    return arms | {f"bcpg_nsa{beta}{where}": nsa(scale, seed, **options, **select)
-                   for beta, options in (("", {}), (" rewarded", {"beta": -1.0}))
-                   for where, select in (("", {}), (" anywhere", {"select": "anywhere"}))}
+    return {"base": stored(scale, "base", seed, steps=0), "rft": stored(scale, "rft", seed), "bcpg": bcpg(scale, seed),
+            "bcpg_nsa": nsa(scale, seed), "bcpg_nsa anywhere": nsa(scale, seed, select="anywhere"),
+            "bcpg_nsa rewarded": nsa(scale, seed, beta=-1.0),
+            "bcpg_nsa rewarded anywhere": nsa(scale, seed, beta=-1.0, select="anywhere")}
 
 
 # ---------------------------------------------------------------- notebook 50
