@@ -2,6 +2,7 @@
 
     judge("PSRNSR-C1", runs)        runs: of its experiment, or a dict {experiment: runs}
     judge_all(runs)                 every claim; Holm over each paper's primary sub-tests
+    judge_notebook("10", found, scale)    those of one notebook, in the same words
 
 A claim has sub-tests; each compares arms over paired seeds and ends in one word:
 
@@ -27,6 +28,7 @@ from typing import Callable
 import numpy as np
 import pandas as pd
 
+from polarity_lib import experiments
 from polarity_lib.config import choose
 from polarity_lib.evaluation import gather_counts
 from polarity_lib.experiments import Runs
@@ -284,7 +286,12 @@ def _reached(path: pd.DataFrame, level: float, x: str, y: str) -> float:
 
 def told(interval: Interval) -> str:
     """An estimate and its interval as sentences have them."""
-    return f"{interval.estimate:+.1f} ({interval.low:+.1f}, {interval.high:+.1f})"
+    return "{:+.{d}f} ({:+.{d}f}, {:+.{d}f})".format(interval.estimate, interval.low, interval.high, d=decimals(interval))
+
+
+def decimals(interval: Interval) -> int:
+    """One, and two where the interval is so narrow that it would begin and end in nearly the same digit."""
+    return 2 if interval.high - interval.low < 0.5 else 1
 
 
 def compare(rule: Callable, left: str, right: str, metric: str, **options) -> Callable[[Runs], Finding]:
@@ -424,6 +431,25 @@ def judge_all(runs: dict[str, Runs]) -> pd.DataFrame:
     judged = [after_holm({claim.name: judge(claim.name, runs) for claim in paper.part("claims", "CLAIMS", ())})
               for paper in papers()]
     return pd.concat([table for tables in judged for table in tables.values()], ignore_index=True)
+
+
+def judge_notebook(number: str, found: dict[str, Runs], scale: str) -> pd.DataFrame:
+    """The claims of one notebook, with the words that the table of all claims has: Holm over the whole paper.
+
+    Args:
+        found: the notebook's runs by experiment. The paper's other experiments are read as far as their runs exist.
+    """
+    judged = []
+    for paper in papers():
+        claims = paper.part("claims", "CLAIMS", ())
+        if any(claim.notebook == number for claim in claims):
+            named = {test.experiment or claim.experiment for claim in claims for test in claim.tests()} - {"", *found}
+            known = experiments.experiments_at(scale)  # a language model has few
+            wanted = {name: experiments.experiment(name, "all", scale, known[name].seeds) for name in sorted(named & set(known))}
+            others = {name: experiments.load_finished(arms) for name, arms in wanted.items()}
+            tables = after_holm({claim.name: judge(claim.name, found | others) for claim in claims})
+            judged += [tables[claim.name] for claim in claims if claim.notebook == number]
+    return pd.concat(judged, ignore_index=True)
 
 
 def after_holm(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -130,7 +130,8 @@ def keep_in_view(ax, values, side: str = "y") -> None:
 def without_seed_effects(rows: pd.DataFrame) -> pd.DataFrame:
     """Values less their seed's own level, plus the level of all: what is left differs by arm and step.
 
-    The level of a seed is its mean over all rows; seeds that lack an arm, having another mean, stay as they are.
+    The level of a seed is its mean over all rows; seeds that lack an arm, having another mean, stay as they are, and so does
+    what is the same in every seed, such as a share that is zero in all.
     Source: Cousineau, Tutorials in Quantitative Methods for Psychology 1(1), 2005 (within-subject intervals).
 
     Args:
@@ -138,7 +139,8 @@ def without_seed_effects(rows: pd.DataFrame) -> pd.DataFrame:
     """
     whole = rows.groupby("seed").value.transform("size") == rows.groupby("seed").value.size().max()
     level = rows[whole].groupby("seed").value.mean()
-    return rows.assign(value=rows.value - (rows.seed.map(level) - level.mean()).fillna(0.0))
+    varied = rows.groupby(["arm", "step"]).value.transform("nunique") > 1
+    return rows.assign(value=rows.value - (rows.seed.map(level) - level.mean()).fillna(0.0).where(varied, 0.0))
 
 
 def curves(ax, metrics: pd.DataFrame, metric: str, arms=None, factor: float = 1.0, within_seeds: bool = False,
@@ -278,6 +280,8 @@ def differences(ax, groups: dict, colours, margin: float = 0.0, reach: float = 0
     """
     if margin:
         ax.axvspan(-margin, margin, color="#ececec", lw=0, zorder=0)
+        if 0 < (half := symmetric(groups.values(), reach)) < margin:  # all grey: what is inside the margin can still be seen
+            ax.set_xlim(-half, half)
     ax.axvline(0, color="#777777", lw=1, zorder=0.9)  # above the grid, below the dots
     seeds(ax, dict(enumerate(groups.values())), colours, aside=aside)
     for y, values in enumerate(groups.values()):
@@ -334,12 +338,26 @@ def plot_verdicts(table: pd.DataFrame, title: str = ""):
     ax.set_ylim(len(rows), -1)
     ax.set_title(title)
     ax.axvline(0, color=BASE, lw=1)
-    if rows[["low", "high"]].abs().max().max() > 50:  # few wide intervals would press all others into a line
-        ax.set_xscale("symlog", linthresh=10)
-        ax.xaxis.set_major_formatter("{x:g}")
-    ax.set_xlabel("difference with its 95 % interval (points or per cent)")
+    ax.set_xlabel("difference with its 95 % interval (points or per cent)" + log_beyond(ax, rows))
     legend_below(fig, [ax])
     return fig
+
+
+def log_beyond(ax, rows: pd.DataFrame) -> str:
+    """Where few wide or far intervals would press all others into a line: an axis that is logarithmic beyond some value.
+
+    Returns:
+        What the axis then says of itself, else "".
+    """
+    reach, width = rows[["low", "high"]].abs().max().max(), (rows.high - rows.low).median()
+    linear = 10 if reach > 50 else 1 if reach > 20 * width else 0
+    if not linear:
+        return ""
+    ax.set_xscale("symlog", linthresh=linear)
+    ticks = [sign * linear * step for step in (30, 10, 3, 1) for sign in (-1, 1)] + [0]
+    ax.set_xticks(sorted(t for t in ticks if abs(t) <= 1.2 * reach), minor=False)
+    ax.xaxis.set_major_formatter("{x:g}")
+    return f", logarithmic beyond ±{linear}"
 
 
 def heat(ax, values, words, rows, columns, cmap=POLARITY, **options) -> None:

@@ -12,9 +12,10 @@ and any of these modules, each imported when somebody first asks for what is in 
     probes.py       PROBES       {name: function (policy, config) -> metrics}; `evaluation.asks` says which runs it is for
     watches.py      WATCHES      {name: function (rollouts, weights_NT) -> metrics of a batch}; see training.watched
     readings.py     READINGS     {name: Reading}: ways in which `make compare` reads a method
-    claims.py       CLAIMS       (Claim, ...); for written pages: FINDINGS, SUMMARIES, KNOWN_BEFORE
+    claims.py       CLAIMS       (Claim, ...); for written pages: SUMMARIES, KNOWN_BEFORE
     figures.py      STYLES       {arm: (label, colour, dashes)}
-    pages.py        PAGES        {file name: function () -> markdown}, written to docs/ from tables; FINDINGS may stand here too
+    pages.py        PAGES        {file name: function () -> markdown}, written to docs/ from tables
+                    FINDINGS     (function (load) -> Headline, ...): what the README says, from committed runs
     paper_scale.py  EXPERIMENTS  {name: Experiment} for language models; PUBLISHED, what the paper itself ran
     theory.py       where there are theorems to check; notebooks NN_name.ipynb may lie beside
 
@@ -38,6 +39,15 @@ from polarity_lib.config import ConfigError, choose, like, within
 
 GROUP = "polarity_lib.papers"  # entry-point group of other people's packages
 OURS = Path(__file__).parent / "papers"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A finding: what it says, the numbers beside it in the README, and all the rest, for docs/findings.md."""
+
+    says: str
+    shown: str
+    more: str
 
 
 @dataclass(frozen=True)

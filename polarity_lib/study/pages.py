@@ -1,11 +1,11 @@
-"""What is written from tables: the findings in the README, docs/claims.md (the ledger), docs/speed.md
-and docs/methods_where.md.
+"""What is written from tables: the findings in the README and docs/findings.md, docs/claims.md (the ledger),
+docs/speed.md and docs/methods_where.md.
 
     python -m polarity_lib pages          write them anew
     python -m polarity_lib pages --check  exit 1 if one is out of date
 
-No number in them is typed by hand: papers offer sentences (FINDINGS) and say which means belong to a
-summary (SUMMARIES, both in their `claims.py`), benchmarks leave JSON. A test compares pages and tables.
+No number in them is typed by hand: papers offer sentences (FINDINGS in their `pages.py`) and say which
+means belong to a summary (SUMMARIES in their `claims.py`), benchmarks leave JSON. A test compares pages and tables.
 """
 
 import functools
@@ -16,13 +16,13 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from polarity_lib.claims import Subtest, final, tail, told
+from polarity_lib.claims import Subtest, decimals, final, tail, told
 from polarity_lib.experiments import Runs, experiment, load_finished
 from polarity_lib.integrations.table import methods_page
 from polarity_lib.plots import arm_label
-from polarity_lib.registry import CLAIMS, EXPERIMENTS, Paper, papers
+from polarity_lib.registry import CLAIMS, EXPERIMENTS, Headline, Paper, papers
 from polarity_lib.results import ROOT, published_root, write_atomic
-from polarity_lib.statistics import paired_t
+from polarity_lib.statistics import Interval, paired_t
 from polarity_lib.study.plan import notebook_numbered
 
 HOW_TO_READ = """# The claims
@@ -36,14 +36,16 @@ what it hangs on. What was known before a rule is said with its paper and in [`d
 before runs recorded their start leave it not checkable. What all rules share, and what can only take a word back, is the file's
 line *every claim*: it has been made stricter since most runs were judged.
 
-*Ours* is the paired difference over seeds of the first primary sub-test (of the first, where none is named), in points or per
-cent, with its 95 % interval; *seeds* are its own. Where a claim is an order, it is that of the two neighbours who decide.
+*Ours* is the paired difference over seeds of the first primary sub-test that ended in the claim's word (of the first, where
+none did), in points or per cent, with its 95 % interval; *seeds* are its own. Where a claim is an order, it is that of the two
+neighbours who decide.
 *Replicated*: the interval lies on the claimed side (or inside the margin, for "as good as").
 *Differs here*: on the other side, in this world. *No effect*: inside the margin around zero. *Inconclusive*: more seeds might
-tell. *Depends on the rate* or *on the definition*: another choice of it ends on the other side. *Contradicted* is said of
-formulas and identities alone. The margin, 3 points, is ours, and as large as the gains some of these papers report: read the
-intervals, not only the word. A claim's verdict is that of its primary sub-tests (of all, where none was named before the
-runs); if they differ, the reason says how many went which way. An order is judged pair by pair.
+tell. *Not run yet*: the committed runs do not hold what it asks for. *Depends on the rate* or *on the definition*: another
+choice of it ends on the other side. *Contradicted* is said of formulas and identities alone. The margin, 3 points, is ours, and
+as large as the gains some of these papers report: read the intervals, not only the word. A claim's verdict is that of its
+primary sub-tests (of all, where none was named before the runs); if they differ, the reason says how many went which way. An
+order is judged pair by pair.
 """
 
 
@@ -56,11 +58,47 @@ def load(name: str) -> Runs:
 # --- the README ---------------------------------------------------------------------
 
 
-def findings() -> str:
-    """A line per finding, paper after paper; the collections of ours come last."""
+FINDINGS_HEAD = """# What was found
+
+Written by `python -m polarity_lib pages` from the committed tables: the findings of the README with all that belongs to them.
+Intervals are of 95 %, over paired seeds, in points. **A world this small contradicts no result of a 7-billion-parameter model.**
+Every claim with its verdict is in [claims.md](claims.md).
+"""
+
+
+@functools.cache
+def findings() -> tuple[Headline, ...]:
+    """Paper after paper; the collections of ours come last."""
     in_order = sorted(papers(), key=lambda paper: not paper.arxiv)
-    return "\n".join(f"- {write(load)}" for paper in in_order for room in ("pages", "claims")
-                     for write in paper.part(room, "FINDINGS", ()))
+    return tuple(write(load) for paper in in_order for write in paper.part("pages", "FINDINGS", ()))
+
+
+def so_far_run() -> str:
+    """How many claims are judged, what they came to, and how many of their other readings are there."""
+    table = pd.read_csv(published_root() / "claims.csv", keep_default_na=False)
+    whole = table[table.subtest == ""].verdict
+    there = whole[whole != "not run at this scale"].value_counts()
+    readings = table[[row.subtest != "" and bool(subtest_of(row).reading_of) for _, row in table.iterrows()]]
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in there.items())
+    return (f"So far {there.sum()} of {len(whole)} claims are judged: {counts} ([each with its interval](docs/claims.md)). Of "
+            f"{len(readings)} readings of their main contrasts at another learning rate or by another formula, "
+            f"{(readings.verdict != 'not run at this scale').sum()} are run; the rest is to come.")
+
+
+def in_short(found: Headline) -> str:
+    """A finding as the README has it."""
+    return f"- **{found.says}** {found.shown} [More](docs/findings.md#{anchor(found.says)})"
+
+
+def anchor(title: str) -> str:
+    """Where GitHub puts a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def findings_page() -> str:
+    """docs/findings.md."""
+    parts = [f"## {found.says}\n\n{found.shown.replace('](docs/', '](')}\n\n{found.more}" for found in findings()]
+    return "\n\n".join([FINDINGS_HEAD.strip(), *parts]) + "\n"
 
 
 def readme(text: str) -> str:
@@ -72,7 +110,7 @@ def readme(text: str) -> str:
     marked = re.compile(r"(<!-- findings -->\n).*?(<!-- /findings -->)", re.DOTALL)
     if not marked.search(text):
         raise ValueError("README.md has no part marked findings")
-    return marked.sub(lambda m: m[1] + findings() + "\n" + m[2], text)
+    return marked.sub(lambda m: m[1] + "\n".join([*map(in_short, findings()), "", so_far_run()]) + "\n" + m[2], text)
 
 
 def cell(text) -> str:
@@ -96,7 +134,7 @@ def paper_section(paper: Paper, table: pd.DataFrame) -> str:
     mine = table[table.claim.isin(names)]
     if mine.empty:
         return ""
-    counts = mine[mine.subtest == ""].verdict.value_counts()
+    counts = mine[mine.subtest == ""].verdict.map(so_far).value_counts()
     title = f"## {paper.title} ({paper.source})" if paper.arxiv else f"## {paper.title}"
     lines = [title, "", paper.about, "", ", ".join(f"{n} {verdict}" for verdict, n in counts.items()) + ".", "",
              "| claim | what it says | theirs → ours (95 % interval) | could have seen | seeds | verdict | rule older | where |",
@@ -111,23 +149,36 @@ def paper_section(paper: Paper, table: pd.DataFrame) -> str:
 
 
 def claim_line(name: str, rows: pd.DataFrame) -> str:
-    """A claim's row: its first primary sub-test's numbers (none where no run is compared), the verdict of all, links."""
+    """A claim's row: the numbers of a sub-test that decides (none where no run is compared), the verdict of all, links."""
     total, tests = rows[rows.subtest == ""].iloc[0], rows[rows.subtest != ""]
-    first = tests.iloc[(tests.primary.astype(str) == "True").to_numpy().argmax()]
+    first = deciding(tests, total.verdict)
     numbers = seen = ""
     if str(first.low) not in ("", "nan") and CLAIMS[name].experiment:
         ours, low, high = float(first.ours), float(first.low), float(first.high)
-        numbers = f"{first.subtest}{what_is_shown(first)}: {first.theirs or '–'} → {ours:+.1f} ({low:+.1f}, {high:+.1f})"
-        seen = f"{float(first.smallest_detectable):.1f}"
+        found = Interval(ours, low, high, 0.95, int(first.seeds), float(first.smallest_detectable))
+        numbers = f"{first.subtest}{what_is_shown(first)}: {first.theirs or '–'} → {told(found)}"
+        seen = f"{found.smallest_detectable:.{decimals(found)}f}"
     notebook, figure = notebook_numbered(total.notebook), f"figures/{total.figure}.png"
     where = cell(total.notebook)
     if notebook:
         path = f"../{notebook.relative_to(ROOT).as_posix()}" if notebook.is_relative_to(ROOT) else notebook.as_posix()
         where = f"[{where}]({quote(path)})"
     where += f", [figure](../{quote(figure)})" if (ROOT / figure).exists() else ""
-    verdict = f"**{total.verdict}** ({cell(total.reason)})"
+    verdict = f"**{so_far(total.verdict)}** ({so_far(cell(total.reason))})"
     cells = (cell(name), cell(CLAIMS[name].says), cell(numbers), seen, seeds_of(first), verdict, total.rule_older, where)
     return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def so_far(text: str) -> str:
+    """A verdict, or a reason with verdicts in it, on what is committed: every claim here has its experiment at scale tiny."""
+    return text.replace("not run at this scale", "not run yet")
+
+
+def deciding(tests: pd.DataFrame, verdict: str) -> pd.Series:
+    """The first primary sub-test (of all, where none is named) that ended in the claim's word; else the first of them."""
+    primary = tests[tests.primary.astype(str) == "True"]
+    asked = primary if len(primary) else tests
+    return (asked[asked.verdict == verdict] if (asked.verdict == verdict).any() else asked).iloc[0]
 
 
 def subtest_of(row: pd.Series) -> Subtest:
@@ -203,7 +254,8 @@ def told_machine(machine: dict) -> str:
 def pages() -> dict[Path, str]:
     """Every written page, as it should read."""
     found = {ROOT / "README.md": readme((ROOT / "README.md").read_text(encoding="utf-8")),
-             ROOT / "docs" / "claims.md": ledger(published_root() / "claims.csv"), ROOT / "docs" / "speed.md": speed(),
+             ROOT / "docs" / "claims.md": ledger(published_root() / "claims.csv"),
+             ROOT / "docs" / "findings.md": findings_page(), ROOT / "docs" / "speed.md": speed(),
              ROOT / "docs" / "methods_where.md": methods_page()}
     own = {name: write for paper in papers() for name, write in paper.part("pages", "PAGES", {}).items()}
     return found | {ROOT / "docs" / name: write() for name, write in own.items()}

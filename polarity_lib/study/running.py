@@ -34,10 +34,14 @@ def marker(job_name: str) -> Path:
 
 
 def notebook_parameters(settings: Settings, notebook: Path) -> dict:
-    """What the study tells a notebook that declares such parameters; seeds: as many as one of its experiments has."""
-    seeds = max([1, *(settings.seeds_of(name) for name in experiments_of(notebook, settings))])
-    return {"scale": settings.scale, "seeds": seeds, "full": settings.full, "reuse_published": settings.reuses,
+    """What the study tells a notebook that declares such parameters.
+
+    Seeds are as many as one of its experiments has; a notebook without experiments counts other draws, and keeps its own number.
+    """
+    seeds = [settings.seeds_of(name) for name in experiments_of(notebook, settings)]
+    told = {"scale": settings.scale, "full": settings.full, "reuse_published": settings.reuses,
             "figures_dir": str(settings.figures), "results_dir": str(settings.tables)}
+    return told | ({"seeds": max(seeds)} if seeds else {})
 
 
 def run_study(settings: Settings, cores: int, dry_run: bool = False, profile: str = "") -> int:

@@ -1,7 +1,6 @@
 """The claims of A3PO (arXiv 2512.21625), and two of ours about its controls. All are read in the world *latent*.
 
-The rules were committed before the runs they judge; data/pilots.csv lists what had been looked at. No result is asserted here:
-FINDINGS stays empty until there are runs to take a sentence from.
+The rules were committed before the runs they judge; data/pilots.csv lists what had been looked at.
 
 Entropy is read over the second half of a run, as a geometric mean (`settled`). The entropy of latent's start is about which way
 to work, and GRPO has lost most of it by the first curve point (seen in the gates of notebook 04): over the whole course, the arm
@@ -399,5 +398,4 @@ KNOWN_BEFORE = (
     "GRPO's own runs of the gates in latent, whose entropy is why it is read over the second half; the base policy alone on the "
     "shifted problems; the pilots of data/pilots.csv, among them one run of A3PO in a harder latent. The first study, in worlds "
     "in which little moved, is no longer read.")
-FINDINGS = ()
 SUMMARIES = (("A3PO and its baselines in latent, each at its own rate, per cent", "a3po", "", (1, 8)),)

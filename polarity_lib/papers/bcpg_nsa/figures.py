@@ -102,11 +102,11 @@ def minus_table(runs: Runs, names, other: str, metrics) -> pd.DataFrame:
 def plot_minus(runs: Runs, names, other: str, titles: dict[str, str], margin: float = 3.0):
     """A panel per metric: each arm minus one, seed by seed."""
     names = present(runs, names)
-    fig, axes = panels(len(titles), height=0.42 * len(names) + 1.4, sharey=True)
+    fig, axes = panels(len(titles), width=3.7 if len(titles) > 1 else 5.5, height=0.42 * len(names) + 1.4, sharey=True)
     for ax, (metric, title) in zip(axes, titles.items()):
         groups = {plots.arm_label(n): difference(runs, n, other, metric) for n in names}
         plots.differences(ax, groups, [plots.arm_colour(n) for n in names], margin)
-        ax.set(title=title, xlabel="points")
+        ax.set(title=title, xlabel=f"points (grey: less than {margin:g})" if margin else "points")
     return fig
 
 

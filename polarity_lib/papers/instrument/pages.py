@@ -5,12 +5,14 @@ import numpy as np
 from polarity_lib.papers.instrument.figures import told
 from polarity_lib.papers.instrument.gates import Gate, committed_worlds, world_tries
 from polarity_lib.problems import world_named
+from polarity_lib.registry import Headline
 
 HEAD = """# The worlds
 
 Written by `python -m polarity_lib pages` from [`data/worlds.json`](../data/worlds.json). A world may judge methods once a base
 policy and GRPO alone have passed these gates in it; rules came before runs
 ([`gates.py`](../polarity_lib/papers/instrument/gates.py)). [Notebook 04](../notebooks/04_can_this_world_tell.ipynb) draws them.
+The world of BCPG-NSA, which learns offline, has [gates of its own](gems.md).
 Two numbers are the smallest and the largest of several replicates, the ends of an interval, or (room in the
 tail) pass@k at k = 1 and 64.
 """
@@ -54,7 +56,7 @@ def points(found: list[float]) -> str:
     return f"{estimate:+.1f} ({low:+.1f}, {high:+.1f})"
 
 
-def _worlds_that_tell(load) -> str:
+def _worlds_that_tell(load) -> Headline:
     """Which worlds were admitted, and what the two controls showed there."""
     worlds = committed_worlds()
     admitted = {name: {gate: found["found"] for gate, found in record["gates"].items()}
@@ -66,9 +68,12 @@ def _worlds_that_tell(load) -> str:
         f"{100 * max(gates['moves']):.0f} points at pass@1; tossing a quarter of its verdicts changes that by "
         f"{points(gates['sees a handicap'])}, other luck alone by {points(gates['is not fooled by luck'])}"
         for name, gates in admitted.items())
-    return ("**Not every small world can tell methods apart**, so a world must first show, with base and GRPO alone, that a "
-            f"known handicap is seen and mere luck is not. {len(admitted)} of {len(worlds)} passed: {told} "
-            "([all gates](docs/worlds.md)).")
+    return Headline(
+        "Not every small world can tell methods apart.",
+        f"So a world must first show, with base and GRPO alone, that a known handicap is seen and mere luck is not. "
+        f"{len(admitted)} of {len(worlds)} passed: {' and '.join(f'*{name}*' for name in admitted)} "
+        "([their gates](docs/worlds.md); those of *gems*, for offline methods, [are others](docs/gems.md)).",
+        f"{told[0].upper()}{told[1:]}.")
 
 
 FINDINGS = (_worlds_that_tell,)
