@@ -22,6 +22,7 @@ its word; the others inform. The claims themselves are in the papers' folders, `
 
 import functools
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Callable
 
@@ -71,7 +72,8 @@ class Subtest:
         primary: decides the claim's word. Where a claim names none, all do.
         reading_of: the primary sub-test that this one reads again, with another `choice` ("rate" or "definition"):
             if the two end on opposite sides, that one's word becomes "depends on the <choice>".
-        shown: what `ours` is, where it is not the difference that the name speaks of ("the gain minus 2").
+        shown: what `ours` is, where it is not the difference that the name speaks of but what lies beyond a threshold
+            ("the gain minus 2").
     """
 
     name: str
@@ -469,19 +471,56 @@ def after_holm(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def find(claim: Claim, test: Subtest, runs: Runs | None) -> Finding:
-    """What a sub-test finds, or why it cannot be run."""
+    """What a sub-test finds, or why it cannot be run, or why what it found is no result."""
     if claim.experiment and (runs is None or not len(runs.metrics)):
         return absent("no runs")
+    lost = collapsed(runs)
     try:
         found = test.find(runs)
     except KeyError:  # an arm was left out, or this scale draws fewer than k samples
         return absent(f"the runs at hand hold no {test.metric} for every arm it compares")
+    except ValueError as error:
+        if not lost:
+            raise
+        return absent(f"runs diverged, and what is left of them cannot be compared ({error})")
     if found.interval.n == 2 and math.isclose(found.interval.low, found.interval.high, abs_tol=1e-9):  # chance, not certainty
-        return Finding(found.interval, "inconclusive", "both seeds differ by exactly as much, which says nothing of the spread")
-    collapsed = runs.metrics.seed[runs.metrics.metric == "run/diverged"].nunique() if runs is not None else 0
-    if collapsed and 0 < found.interval.n <= runs.metrics.seed.nunique() - collapsed:  # a seed that failed is a result
-        return Finding(found.interval, "inconclusive", f"runs diverged in {collapsed} more seeds and have no {test.metric}")
+        return _no_result(found, "both seeds differ by exactly as much, which says nothing of the spread")
+    if found.verdict == "no effect" and test.shown:  # zero is then a threshold, and to reach it just so is no absence
+        return replace(found, verdict="inconclusive", reason="near the threshold, and on neither side for certain")
+    seeds = {seed for arm, of_arm in lost.items() if found.interval.n and reads(test, found, runs, arm) for seed in of_arm}
+    if seeds and not _worth_nothing(test.metric):  # a seed that failed is a result; of this one only the beginning is there
+        return _no_result(found, f"runs diverged in {len(seeds)} seeds, whose {test.metric} at the end nobody knows")
     return found
+
+
+def _no_result(found: Finding, reason: str) -> Finding:
+    """Inconclusive; in Holm's correction it still counts as one of the tests."""
+    return replace(found, verdict="inconclusive", reason=reason, p=found.p if math.isnan(found.p) else 1.0)
+
+
+def collapsed(runs: Runs | None) -> dict[str, set[int]]:
+    """The seeds in which an arm's run diverged, by arm."""
+    if runs is None or not len(runs.metrics):
+        return {}
+    rows = runs.metrics[runs.metrics.metric == "run/diverged"]
+    return {arm: set(of_arm.seed) for arm, of_arm in rows.groupby("arm")}
+
+
+def reads(test: Subtest, found: Finding, runs: Runs, arm: str) -> bool:
+    """Whether a sub-test looks at an arm: without it, it finds something else or nothing."""
+    tables = {name: table[table.arm != arm] if "arm" in table else table
+              for name in ("metrics", "problems", "rollouts") for table in [getattr(runs, name)]}
+    try:
+        other = test.find(replace(runs, **tables)).interval
+    except (KeyError, ValueError):
+        return True
+    both = [[i.estimate, i.low, i.high, i.n] for i in (other, found.interval)]
+    return not np.array_equal(*both, equal_nan=True)
+
+
+def _worth_nothing(metric: str) -> bool:
+    """Whether a metric is accuracy, of which a lost policy has none: zero is then its value, and no missing one."""
+    return all(re.fullmatch(r"(test|pool|validation)/pass@\d+", part) for part in metric.split(" - "))
 
 
 def scale_of(claim: Claim, runs: Runs | None) -> str:

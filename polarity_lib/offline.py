@@ -247,7 +247,7 @@ def open_answers(folder: Path, policy: Policy | None = None, share: float = 1.0)
     problems = [Problem(manifest["world"], r["prompt"], r["gold"], r["key"], r["level"]) for r in heads]
     found = Answers(folder, manifest, table, problems, {p.key: i * size for i, p in enumerate(problems)})
     if policy is not None:
-        found.encode, found.pad = policy.encode, policy.tokenizer.pad_token_id or 0
+        found.encode, found.pad = policy.encode_prompt, policy.tokenizer.pad_token_id or 0
     return found
 
 

@@ -83,9 +83,20 @@ MARK = ".sample-polarity"  # stands in a runs folder that we made; nothing else 
 
 
 def mark_runs_root() -> None:
-    """Say in the runs folder that it is one."""
-    if not (runs_root() / MARK).exists():
-        write_atomic(runs_root() / MARK, b"Runs of the sample-polarity study. `make clean-runs` deletes what they left here.\n")
+    """Say in the runs folder that it is one, and what stood in it before: a person's own `notebooks` are not ours to delete."""
+    root = runs_root()
+    if (root / MARK).exists():
+        return
+    before = sorted(path.name for path in root.iterdir()) if root.exists() else []
+    root.mkdir(parents=True, exist_ok=True)
+    lines = ["Runs of the sample-polarity study. `make clean-runs` deletes what they left here, and nothing of this:", *before]
+    with contextlib.suppress(FileExistsError), open(root / MARK, "x", encoding="utf-8") as file:
+        file.write("\n".join([*lines, ""]))
+
+
+def there_before() -> set[str]:
+    """The names in the runs folder that are older than its mark."""
+    return set((runs_root() / MARK).read_text(encoding="utf-8").splitlines()[1:]) if (runs_root() / MARK).exists() else set()
 
 
 REASONS = {
@@ -134,6 +145,8 @@ def make_folder(path: Path) -> Path:
         StorageError: the place refuses.
     """
     with clear_storage_errors(path):
+        if path.is_relative_to(runs_root()):
+            mark_runs_root()
         path.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -201,8 +214,6 @@ class RunFolder:
         half-written is swept up by the next one.
         """
         make_folder(self.path)
-        if self.path.is_relative_to(runs_root()):
-            mark_runs_root()
         lock = FileLock(self.path / ".lock", thread_local=False)
         with clear_storage_errors(self.path):
             try:

@@ -124,6 +124,7 @@ def carry_on(run: Run, folder: RunFolder, update_sizes: list[float] | None = Non
         run.log_window()
         if diverged:
             final, problems = nothing_right(run)
+            run.rows = [row for row in run.rows if row["step"] != run.step or row["metric"] not in final]  # its value is this one
         else:
             run.log(curve(run))
             final, problems = final_evaluation(run)

@@ -145,7 +145,47 @@ def test_a_diverged_seed_is_no_missing_seed():
     assert claims.find(claim, test, runs).verdict == "replicated"
     after = dataclasses.replace(runs, metrics=pd.concat([runs.metrics, lost, rest]))
     found = claims.find(claim, test, after)
-    assert found.verdict == "inconclusive" and "1 more seeds" in found.reason
+    assert found.verdict == "inconclusive" and "diverged in 1 seeds" in found.reason
+
+
+def with_collapse(runs: Runs, *lost: tuple[str, int]) -> Runs:
+    """The same runs, of which some ended early: at step 1, with nothing right."""
+    rows = pd.DataFrame([{"arm": arm, "seed": seed, "step": 1, "metric": m, "value": v} for arm, seed in lost
+                         for m, v in (("run/diverged", 1.0), ("test/pass@1", 0.0))])
+    kept = [(row.arm, row.seed) not in lost or row.step == 0 for row in runs.metrics.itertuples()]
+    return dataclasses.replace(runs, metrics=pd.concat([runs.metrics[kept], rows], ignore_index=True))
+
+
+def test_a_seed_counts_as_lost_only_where_an_arm_that_is_read_diverged():
+    runs = curves({"a": [[1.0, 2.0]] * 3 + [[1.0, 2.1]], "b": [[1.0, 1.0]] * 4, "c": [[1.0, 1.5]] * 4}, "entropy")
+    test = claims.Subtest("area", "entropy", "", lambda runs: claims.is_greater(relative_area(runs, "a", "b", "entropy"), 10.0))
+    claim = claims.Claim("X", "", "psr_nsr_latent", "10", "", (test,))
+    assert claims.find(claim, test, runs).verdict == "replicated"
+    assert claims.find(claim, test, with_collapse(runs, ("c", 0), ("c", 1))).verdict == "replicated"  # c is not compared
+    for lost in ([("a", 0)], [("a", 0), ("c", 1)], [("a", s) for s in range(4)]):  # only the beginning of a is there
+        found = claims.find(claim, test, with_collapse(runs, *lost))
+        assert found.verdict == "inconclusive" and f"diverged in {sum(arm == 'a' for arm, _ in lost)} seeds" in found.reason
+        assert found.p == 1.0  # it still counts as a test that was made
+
+
+def test_a_lost_policy_has_no_accuracy_which_is_a_value_and_no_gap():
+    runs = curves({"a": [[0.5, 0.8], [0.5, 0.8], [0.5, 0.7]], "b": [[0.5, 0.6], [0.5, 0.62], [0.5, 0.61]]}, "test/pass@1")
+    test = claims.Subtest("end", "test/pass@1", "", claims.compare(claims.is_less, "b", "a", "test/pass@1"))
+    claim = claims.Claim("X", "", "psr_nsr_latent", "10", "", (test,))
+    assert claims.find(claim, test, with_collapse(runs, *(("b", s) for s in range(3)))).verdict == "replicated"
+
+
+def test_a_threshold_that_was_just_met_is_no_absence_of_an_effect():
+    runs = curves({"a": [[60.2], [59.8], [60.1]], "b": [[50.0], [50.0], [50.0]]}, "x")
+
+    def beyond(runs):
+        return claims.is_greater(claims.difference(runs, "a", "b", "x", scale=1.0) - 10)
+
+    claim = claims.Claim("X", "", "psr_nsr_latent", "10", "", ())
+    plain, shifted = (claims.Subtest("rises by 10", "x", "", beyond, shown=shown) for shown in ("", "the gain minus 10"))
+    assert claims.find(claim, plain, runs).verdict == "no effect"
+    found = claims.find(claim, shifted, runs)
+    assert found.verdict == "inconclusive" and "near the threshold" in found.reason
 
 
 def test_a_seed_that_one_arm_lacks_is_left_out_of_the_pairs():
@@ -461,6 +501,10 @@ def test_a_notebook_says_what_the_table_of_all_claims_says():
     committed = pd.read_csv(published_root() / "claims.csv", keep_default_na=False)
     committed = committed[committed.claim.isin(found.claim)]
     assert found.verdict.tolist() == committed.verdict.tolist() and found.reason.str.contains("not after Holm").any()
+
+
+def test_a_language_model_has_few_experiments_and_its_notebook_is_judged_by_those():
+    assert set(claims.judge_notebook("10", {}, "paper:x").verdict) <= {"not run at this scale", "replicated"}
 
 
 def test_the_committed_runs_give_the_committed_table():

@@ -120,6 +120,19 @@ def test_what_is_not_whole_is_refused_in_one_line(kept, tmp_path, harm, said):
     assert "\n" not in str(caught.value)
 
 
+def test_prompts_are_put_to_a_policy_as_its_sampler_puts_them(kept):
+    """With a language model: its first token, its template, the instruction behind the problem."""
+
+    class Instructed:
+        tokenizer = type("Tokenizer", (), {"pad_token_id": 0})
+
+        def encode_prompt(self, text):
+            return [99, *text.encode()]
+
+    stored = open_answers(kept[0], Instructed())
+    assert {ids[0] for ids in stored.sample(stored.problems[:1], 8).prompt_ids} == {99}
+
+
 def test_a_set_without_any_mixed_group_is_refused(kept, tmp_path):
     policy = kept[3]
     part = make_sampler(policy).sample(world_named("countdown3").draw("train", 2, 0), 1, "one")

@@ -70,9 +70,9 @@ def test_a_full_disk_stops_a_run_which_then_continues(configure, tmp_path, monke
     arm = Arm("test", "arm", configure(start=SHORT), "smoke")
     writes, real = [], os.fsync
 
-    def fill_up(descriptor):  # mark, base policy's three, config, record and first checkpoint fit; the second does not
+    def fill_up(descriptor):  # base policy's three, config, record and first checkpoint fit; the second does not
         writes.append(descriptor)
-        if len(writes) == 8:
+        if len(writes) == 7:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(descriptor)
 

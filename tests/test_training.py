@@ -316,6 +316,7 @@ def test_a_rate_that_destroys_the_policy_ends_the_run_and_is_no_result(method, c
     last = tables["metrics"].sort_values("step", kind="stable").groupby("metric").value.last()
     assert last["run/diverged"] == 1 and last["test/pass@1"] == last["test/pass@4"] == 0
     assert tables["metrics"].query("metric == 'validation/entropy' and step == 0").value.item() > 0  # what there was stays
+    assert not tables["metrics"].duplicated(["step", "metric"]).any()  # also where it is lost right behind a curve point
     again = folder.load()
     assert again["metrics"].equals(tables["metrics"]) and not tables["problems"].correct.any()
     assert len(tables["problems"].query("set == 'test'")) == config.final_problems

@@ -181,6 +181,8 @@ HOSTILE = {
     "endless sum": boxed("\\sum_{n=1}^{10^{12}} \\frac{1}{n+\\sin n}"),
     "large expansion": boxed("(a+b+c+d+e+f)^{5000}-1"),
     "ten thousand digits": boxed("9" * 10_000),
+    "too long a number by its unit": boxed("10^{4000} " + "quadrillion " * 21),
+    "sides that begin far behind the point": boxed("=".join(["1.1e-3999"] * 190)),
     "a million digits": boxed("1" * 1_000_000),
     "a megabyte of sum": boxed("a+" * 500_000 + "a"),
     "open brackets": "(" * 1_000_000,

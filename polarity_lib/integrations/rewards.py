@@ -12,11 +12,11 @@ GOLD_COLUMNS = ("answer", "solution", "gold", "ground_truth")
 
 
 def text_of(completion) -> str:
-    """A completion as text: a string, or the last message of a conversation."""
+    """A completion as text: a string, or the last message of a conversation; "" where that says nothing, as a tool call."""
     if isinstance(completion, str):
         return completion
-    content = completion[-1]["content"]
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    content = completion[-1].get("content") if completion else ""
+    return content if isinstance(content, str) else "".join(part.get("text") or "" for part in content or ())
 
 
 def math_reward(completions: Sequence, *, log_extra=None, log_metric=None, **columns) -> list[float]:

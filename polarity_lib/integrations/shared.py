@@ -115,6 +115,9 @@ class Absent:
                 object.__getattribute__(x, "_refuse")()
 
 
+ROUNDING = 0.02  # may put a log-probability that much above zero in half precision, which some methods refuse
+
+
 def as_rollouts(right_N: Tensor, group_N: Tensor, mask_NT: Tensor, logprobs_NT: Tensor | None, entropies_NT: Tensor | None,
                 max_new_tokens: int, keys: list[str]) -> Rollouts:
     """A record of rollouts from another trainer's tensors, on the CPU; log-probabilities are taken in single precision at least.
@@ -128,6 +131,9 @@ def as_rollouts(right_N: Tensor, group_N: Tensor, mask_NT: Tensor, logprobs_NT: 
             there; None: a method that reads them is refused.
         group_N: [N] which prompt; numbered 0, 1, ... here, in the order in which they come.
         keys: [N] what names a row's prompt; methods that draw at random take their seed from it.
+
+    Raises:
+        ConfigError: a log-probability above zero by more than half precision rounds.
     """
     N = len(right_N)
     seen: dict = {}
@@ -137,8 +143,11 @@ def as_rollouts(right_N: Tensor, group_N: Tensor, mask_NT: Tensor, logprobs_NT: 
     def on_tokens(x, what):
         return Absent(what) if x is None else torch.where(mask_NT.bool(), x.detach().float().cpu(), 0.0)
 
-    # Rounding may put a log-probability a little above zero, which some methods refuse.
     if logprobs_NT is not None:
+        logprobs_NT = torch.where(mask_NT.bool(), logprobs_NT.detach().float().cpu(), 0.0)
+        if (logprobs_NT > ROUNDING).any():
+            raise ConfigError(f"log-probabilities lie above zero, up to {float(logprobs_NT.max()):.3g}, where none can be: are "
+                              "they negative log-likelihoods? Give them the other sign.")
         logprobs_NT = logprobs_NT.clamp(max=0.0)
     return Rollouts(
         problems=[Problem("another trainer's", "", "", key) for key in keys], group_N=group_N,

@@ -1,7 +1,8 @@
 """Deleting what runs left, and nothing else.
 
 A runs folder carries a mark that we made it. In it, only run folders, base policies, data sets of answers, figures, tables,
-executed notebooks and Snakemake's markers are deleted; the folder itself goes when nothing else is left in it.
+executed notebooks and Snakemake's markers are deleted, and nothing that stood there before the mark; the folder itself goes
+when nothing else is left in it.
 """
 
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polarity_lib.config import ConfigError
-from polarity_lib.results import MARK, ROOT, runs_root
+from polarity_lib.results import MARK, ROOT, runs_root, there_before
 
 OURS = ("starts", "answers", "figures", "tables", "notebooks", "study", "compare")
 RUN = re.compile(r".+-[0-9a-f]{10}")  # names end with the hash of a configuration
@@ -42,7 +43,8 @@ def left_by_runs() -> Found:
         raise ConfigError(f"{root} carries no mark that this project made it ({MARK}), so nothing in it is deleted.")
     inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
     runs = [path for path in inside if RUN.fullmatch(path.name) and any((path / f).exists() for f in ("config.json", ".lock"))]
-    paths = (*runs, *(path for path in inside if path.name in OURS))
+    older = there_before()
+    paths = (*runs, *(path for path in inside if path.name in OURS and path.name not in older))
     size = sum(file.stat().st_size for path in paths for file in path.rglob("*") if file.is_file() and not file.is_symlink())
     return Found(root, paths, len(runs), size)
 

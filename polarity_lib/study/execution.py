@@ -8,7 +8,7 @@ import ast
 import os
 from pathlib import Path
 
-from polarity_lib.config import ConfigError, choose
+from polarity_lib.config import ConfigError, choose, scale_named
 from polarity_lib.results import clear_storage_errors, make_folder, say
 from polarity_lib.study.plan import NOTEBOOKS, notebooks
 
@@ -45,11 +45,27 @@ def check_parameters(path: Path, given: dict[str, str]) -> dict:
     """Given texts as values of the types that the notebook declares.
 
     Raises:
-        ConfigError: unknown name (with the near misses) or a value of another type.
+        ConfigError: unknown name (with the near misses), a value of another type, or one that no notebook can take.
     """
     declared = declared_parameters(path)
-    return {name: _as_type_of(declared[choose(f"parameter of {path.stem}", name, declared)], name, text)
-            for name, text in given.items()}
+    values = {name: _as_type_of(declared[choose(f"parameter of {path.stem}", name, declared)], name, text)
+              for name, text in given.items()}
+    check_values(declared | values)
+    return values
+
+
+def check_values(values: dict) -> None:
+    """Refuse what no notebook can take.
+
+    Raises:
+        ConfigError: unknown scale (with the near misses), no seeds, a folder without a name.
+    """
+    scale_named(values.get("scale", "tiny"))
+    if values.get("seeds", 1) < 1:
+        raise ConfigError(f"seeds is how many replicates to run, a whole number above zero, not {values['seeds']!r}.")
+    for name in ("figures_dir", "results_dir"):
+        if values.get(name) == "":
+            raise ConfigError(f"{name} is a folder's name, not ''.")
 
 
 def _as_type_of(default, name: str, text: str):

@@ -16,12 +16,12 @@ import torch
 import transformers
 from IPython.display import HTML
 
-from polarity_lib.config import ConfigError, choose, in_file_names, scale_named
+from polarity_lib.config import choose, in_file_names
 from polarity_lib.outside import strict_json
 from polarity_lib.plots import RIGHT, WRONG
 from polarity_lib.results import ROOT, current_commit, make_folder, runs_root, write_atomic
 from polarity_lib.rollouts import Rollouts
-from polarity_lib.study.execution import check_type, declared_parameters, find_notebook
+from polarity_lib.study.execution import check_type, check_values, declared_parameters, find_notebook
 
 transformers.utils.logging.disable_progress_bar()  # saving a tiny policy is not worth a bar
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "matplotlib")
@@ -56,12 +56,7 @@ def check_parameters(notebook: str, values: dict) -> None:
         choose(f"parameter of {notebook}", name, declared)
     for name, default in declared.items():
         check_type(name, default, values[name])
-    scale_named(values["scale"])
-    if values["seeds"] < 1:
-        raise ConfigError(f"seeds is how many replicates to run, a whole number above zero, not {values['seeds']!r}.")
-    for name in ("figures_dir", "results_dir"):
-        if values.get(name) == "":
-            raise ConfigError(f"{name} is a folder's name, not ''.")
+    check_values({name: values[name] for name in declared})
 
 
 def listed(text: str, valid, kind: str) -> list[str]:

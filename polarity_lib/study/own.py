@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from polarity_lib.config import ConfigError, choose
+from polarity_lib.config import ConfigError, choose, is_number
 from polarity_lib.integrations.shared import Absent, as_rollouts, reads
 from polarity_lib.mechanism import token_weights
 from polarity_lib.methods import Progress, collect_fixed, method_named
@@ -148,7 +148,13 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def right_rows(table: pd.DataFrame, columns: Columns, right_above: float = 0.5) -> pd.Series:
-    """[N] true where the log says right: by its reward, or by its verdict where there is no reward. No number counts as wrong."""
+    """[N] true where the log says right: by its reward, or by its verdict where there is no reward. No number counts as wrong.
+
+    Raises:
+        ConfigError: a threshold that is no finite number.
+    """
+    if not is_number(right_above):
+        raise ConfigError(f"right_above is the reward above which an answer is right, a finite number, not {right_above!r}.")
     if columns.reward:
         total = sum(pd.to_numeric(table[name.strip()], errors="coerce").fillna(0.0) for name in columns.reward.split("+"))
         return total > right_above
@@ -309,7 +315,13 @@ def _per_token(rows: pd.DataFrame, column: str, mask_NT: Tensor) -> Tensor | Non
         numbers = as_list(value)
         if len(numbers) != length:
             raise BadTable(f"{column}: row {int(rows['_row'].iloc[i])} has {len(numbers)} numbers and {length} tokens.")
-        values_NT[i, :length] = torch.tensor([float(x) for x in numbers])
+        try:
+            found = torch.tensor([float(x) for x in numbers])
+        except (TypeError, ValueError):
+            found = torch.tensor([float("nan")])
+        if not torch.isfinite(found).all():
+            raise BadTable(f"{column}: row {int(rows['_row'].iloc[i])} holds something else than finite numbers, one per token.")
+        values_NT[i, :length] = found
     return values_NT
 
 
@@ -455,8 +467,8 @@ def pairs(cosines: pd.DataFrame) -> pd.Series:
 
 def rescored(batch: Batch, policy) -> Batch:
     """The batch in a model's own tokens, with its log-probabilities and entropies, so that every method can be shown."""
-    from polarity_lib.policy import token_logprobs
     from polarity_lib.layout import pack_rows
+    from polarity_lib.policy import token_logprobs
 
     rollouts = batch.rollouts
     end = list(policy.ends[:1])
@@ -481,8 +493,8 @@ def gradient_in(policy, batch: Batch) -> Callable:
     Args:
         batch: one that `rescored` made with this model.
     """
-    from polarity_lib.policy import token_logprobs
     from polarity_lib.layout import pack_rows
+    from polarity_lib.policy import token_logprobs
 
     rollouts = batch.rollouts
     packed = pack_rows(rollouts, torch.ones(len(rollouts), dtype=torch.bool), policy)
@@ -501,12 +513,14 @@ def recheck(table: pd.DataFrame, columns: Columns, right_above: float = 0.5, ver
     """Every response judged again by `verify_math`; rows on which the log and the verifier differ come first.
 
     Raises:
-        BadTable: the log holds no true answers.
+        BadTable: the log holds no true answers, or no responses as text.
     """
     from polarity_lib.verification import verify_math
 
     if not columns.gold:
         raise BadTable("a re-check needs the true answers: which column holds them? Say gold=...")
+    if not columns.response:
+        raise BadTable("a re-check needs the responses as text: which column holds them? Say response=...")
     golds = [text_of(x) for x in table[columns.gold]]
     responses = [text_of(x) for x in table[columns.response]]
     verdicts = (verifier.verify if verifier else verify_math)(golds, responses)

@@ -47,8 +47,11 @@ def write_rules() -> None:
 
 @functools.cache
 def written(claim: str, rule: str) -> tuple[str, str] | None:
-    """(commit, time) that brought a rule into data/rules.csv; None where there is no history to ask."""
-    command = ["git", "log", "--reverse", "--format=%h %cI", f"-S{claim},{rule}", "--", str(RULES.relative_to(ROOT))]
+    """(commit, time) that last brought a rule into data/rules.csv; None where there is no history to ask.
+
+    A rule that was changed and changed back is as young as that.
+    """
+    command = ["git", "log", "--format=%h %cI", f"-S{claim},{rule}", "--", str(RULES.relative_to(ROOT))]
     try:
         found = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=20).stdout.split()
     except (OSError, subprocess.TimeoutExpired):

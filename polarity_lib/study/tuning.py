@@ -61,8 +61,9 @@ def search(world: str, method: str, scale: str = "tiny", centre: float = UNTUNED
     """The measured grid, grown until its best rate is not at an edge or it has `most` rates (MAX_RATES by default; 1: `centre`).
 
     Raises:
-        ConfigError: unknown world or method.
+        ConfigError: unknown scale, world or method.
     """
+    choose("scale", scale, SCALES)
     choose("world", world, WORLDS)
     choose("method", method, METHODS)
     grid = {}

@@ -27,6 +27,7 @@ Bases
     Digits and base must agree: 52 is not 52_8, and 42 is not 52_8 either (the form is the question).
 """
 
+import math
 import re
 from fractions import Fraction
 from itertools import accumulate
@@ -63,13 +64,18 @@ def numbers_close(a: Fraction, b: Fraction, digits_a: int | None, digits_b: int 
 
 def _half_a_unit(value, digits):
     """Half of the last written place of a decimal with so many significant digits, a hair more for ties."""
-    exponent = 0
-    size = abs(value)
-    while size >= 10:
-        size, exponent = size / 10, exponent + 1
-    while 0 < size < 1:
-        size, exponent = size * 10, exponent - 1
+    exponent = _exponent(abs(Fraction(value))) if value else 0
     return Fraction(10) ** (exponent - digits + 1) * Fraction(501, 1000)
+
+
+def _exponent(size):
+    """The power of ten that a positive number begins with, exactly and at once however long the number is."""
+    exponent = math.floor((size.numerator.bit_length() - size.denominator.bit_length()) * math.log10(2))  # off by one at most
+    while Fraction(10) ** exponent > size:
+        exponent -= 1
+    while Fraction(10) ** (exponent + 1) <= size:
+        exponent += 1
+    return exponent
 
 
 def numbers_equal(gold: Number, answer: Number) -> bool:

@@ -19,6 +19,7 @@ Conventions, in the order in which a reader may ask about them:
     3+2=5                          a chain: its last side, if its sides are equal
 """
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -182,8 +183,11 @@ def read_number(text: str) -> Number | None:
     factor = Fraction(1, 100) if percent else factor
     if not (unit or percent or factor != 1):
         return Number(value, text, digits)
-    bare = f"({match.group()})\\cdot {factor}".replace("\\$", "") if digits else f"{value * factor}"
-    return Number(value * factor, text, digits, bool(percent), unit, bare)
+    value *= factor
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_DIGITS * math.log2(10):
+        return None
+    bare = f"({match.group()})\\cdot {factor}".replace("\\$", "") if digits else f"{value}"
+    return Number(value, text, digits, bool(percent), unit, bare)
 
 
 # ------------------------------------------------------------------ words and letters

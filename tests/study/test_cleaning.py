@@ -9,7 +9,7 @@ import pytest
 from polarity_lib.__main__ import main
 from polarity_lib.config import StartConfig
 from polarity_lib.experiments import Arm, train_or_load
-from polarity_lib.results import MARK, ROOT, runs_root
+from polarity_lib.results import MARK, ROOT, make_folder, runs_root
 
 SHORT = StartConfig("countdown", "smoke", steps=2, seed=0, batch=4)
 
@@ -44,6 +44,19 @@ def test_a_folder_that_is_not_ours_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("POLARITY_RUNS", str(tmp_path / "home"))
     assert main(["clean-runs", "--yes"]) == 2 and "carries no mark" in capsys.readouterr().err
     assert (tmp_path / "home" / "figures").exists()
+
+
+def test_what_stood_there_before_the_first_run_stays(tmp_path, monkeypatch, configure):
+    """A person points the runs at a project of theirs, which has folders of the names that ours have."""
+    monkeypatch.setenv("POLARITY_RUNS", str(tmp_path))
+    for name in ("notebooks/thesis.ipynb", "figures/f1.pdf"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("years of work")
+    train_or_load([Arm("test", "arm", configure(start=SHORT, steps=1), "smoke")], reuse_published=False, progress=False)
+    make_folder(tmp_path / "tables")
+    assert main(["clean-runs", "--yes"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MARK, "figures", "notebooks"]
+    assert (tmp_path / "notebooks" / "thesis.ipynb").exists() and (tmp_path / "figures" / "f1.pdf").exists()
 
 
 def test_an_empty_variable_means_unset(monkeypatch):

@@ -26,7 +26,7 @@ from scipy import stats
 from polarity_lib.claims import ALPHA, RELATIVE_MARGIN, Finding, is_greater
 from polarity_lib.experiments import Runs
 from polarity_lib.papers.discovery.watches import CELLS
-from polarity_lib.statistics import detectable
+from polarity_lib.statistics import Interval, detectable
 
 FOUND = 0.5  # share of a batch's answers that are worked
 FEWEST = 4  # discoveries in two arms together, below which a level tells nothing about them
@@ -141,9 +141,10 @@ def compare_times(rule: Callable, left: str, right: str, runs: Runs, clock: str 
     if n < 2:
         return replace(found, reason=told)
     if hits + theirs < FEWEST:
-        return replace(found, verdict="inconclusive", reason=f"found by {hits} and {theirs} of {n}: too few to compare")
+        return replace(found, verdict="inconclusive", p=1.0, reason=f"found by {hits} and {theirs} of {n}: too few to compare")
     if not np.any(mine.time_S) and not np.any(other.time_S):
-        return replace(found, verdict="inconclusive", reason="no rare way: half of the answers are worked from the start")
+        return replace(found, verdict="inconclusive", p=1.0,
+                       reason="no rare way: half of the answers are worked from the start")
     apart = found.interval.low > 0 or found.interval.high < 0
     if apart and found.verdict in ("replicated", "differs here") and not _within(found, rule):
         if not p < ALPHA:
@@ -159,10 +160,27 @@ def _within(found: Finding, rule: Callable) -> bool:
 
 
 def most_find_it(rule: Callable, arm: str, runs: Runs) -> Finding:
-    """A rule on the share of seeds that find it, less a half, in points."""
+    """Claimed: more than half of the seeds find it (`is_greater`), or fewer (`is_less`); in points beyond a half.
+
+    A seed finds it or does not, so the interval is the binomial's own (Clopper and Pearson): a t interval over zeros and ones
+    has no width where all seeds agree, and three of three would be certainty.
+    """
     found_S = times(runs).xs(arm, level="arm").found
-    found = rule(100.0 * found_S.to_numpy(float) - 50)
-    return replace(found, reason=f"found by {int(found_S.sum())} of {len(found_S)}, minus half; {found.reason}")
+    hits, n = int(found_S.sum()), len(found_S)
+    exact = stats.binomtest(hits, n)
+    bounds = exact.proportion_ci(0.95)
+    interval = Interval(100 * hits / n - 50, 100 * bounds.low - 50, 100 * bounds.high - 50, 0.95, n, majority_seen(n))
+    above, below = ("replicated", "differs here") if rule is is_greater else ("differs here", "replicated")
+    word = above if interval.low > 0 else below if interval.high < 0 else "inconclusive"
+    return Finding(interval, word, f"found by {hits} of {n}, minus half", float(exact.pvalue))
+
+
+def majority_seen(n: int) -> float:
+    """Points beyond a half that a true share must lie so that n seeds tell it with 80 % probability; NaN below six seeds."""
+    enough = [k for k in range(n // 2, n + 1) if 2 * k > n and stats.binomtest(k, n).pvalue < ALPHA]
+    if not enough:
+        return math.nan
+    return next(100 * p - 50 for p in np.linspace(0.5, 1, 501) if stats.binom.sf(enough[0] - 1, n, p) >= 0.8)
 
 
 def seeds_needed(lead_S: np.ndarray, most: int = 400) -> int | None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from polarity_lib import plots, registry
 from polarity_lib.papers.discovery import clock, theory
-from polarity_lib.plots import NEUTRAL, RIGHT, WRONG, arm_colour, arm_label
+from polarity_lib.plots import RIGHT, WRONG, arm_colour, arm_label
 
 UNITS = {"batches": "batch", "answers": "answers drawn, thousands"}
 FACTORS = {"batches": 1.0, "answers": 1e-3}
@@ -58,14 +58,6 @@ def plot_levels(runs, levels, arms):
         ax.set(xlabel="batch", ylim=(-3, 103), title=f"r = {r:g}")
     axes[0].set_ylabel("seeds that have found it, %")
     plots.legend_below(fig, axes)
-    return fig
-
-
-def plot_leads(contrasts: dict[str, np.ndarray]):
-    """Leads, seed by seed, in per cent of the horizon; grey: what counts as a tie."""
-    fig, (ax,) = plots.panels(1, width=7.5, height=0.42 * max(2, len(contrasts)) + 1.2)
-    plots.differences(ax, contrasts, [NEUTRAL] * len(contrasts), margin=clock.RELATIVE_MARGIN, reach=20.0, aside=0.22)
-    ax.set_xlabel("sooner, % of the horizon")
     return fig
 
 

@@ -135,20 +135,4 @@ def forecast(q: float, a: float, d: float, size: int = 8, answers: int = 256) ->
     return pd.DataFrame(rows).T.sort_values("clear", ascending=False)
 
 
-def by_drawing(method: Method, q: float, a: float, d: float, size: int = 8, groups: int = 4000, seed: int = 0) -> np.ndarray:
-    """[groups] the mean of w (1[worked] - q) in groups drawn at random, through the method's own functions: checks `signal`."""
-    rng, gives_K2 = np.random.default_rng(seed), gives(method, size)
-    worked_PG = rng.random((groups, size)) < q
-    right_PG = rng.random((groups, size)) < np.where(worked_PG, a, d)
-    weights_PG = np.where(right_PG, gives_K2[right_PG.sum(1), 0][:, None], gives_K2[right_PG.sum(1), 1][:, None])
-    return (weights_PG * (worked_PG - q)).mean(1)
-
-
-def infinite_group(p: float) -> dict[str, tuple[float, float]]:
-    """The map for large groups, in closed form: (right, wrong), for the families that have one."""
-    spread = math.sqrt(p * (1 - p))
-    return {"psr": (p, 0.0), "nsr": (0.0, -(1 - p)), "w_reinforce": (0.1 * p, -(1 - p)), "reinforce": (p, -(1 - p)),
-            "dr_grpo": (p * (1 - p), -p * (1 - p)), "rloo": (p * (1 - p), -p * (1 - p)), "grpo": (spread, -spread),
-            "maxrl": (1 - p, -(1 - p)), "f_grpo": (spread * (1 - p), -spread * (1 - p))}
-
 

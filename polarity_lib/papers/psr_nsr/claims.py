@@ -17,7 +17,7 @@ from polarity_lib.evaluation import powers_of_two
 from polarity_lib.experiments import Runs
 from polarity_lib.papers.psr_nsr.experiments import LAMBDAS, STRENGTHS, WEAKEST
 from polarity_lib.papers.psr_nsr.theory import mechanism_checks
-from polarity_lib.statistics import fitted_slope, simultaneous_t, slope
+from polarity_lib.statistics import fitted_slope, simultaneous_t
 
 P1, P8, P64, P256 = tail(1), tail(8), tail(64), tail(256)
 FAR = {"latent": P8, "search": P256}  # where a world's tail is read
@@ -116,14 +116,12 @@ def overfits_more(runs: Runs) -> Finding:
 
 def strength_slope(runs: Runs) -> Finding:
     """(NSR - base) at k = 64 regressed on base pass@64 over the starts, a line per seed."""
-    table, shares = final(runs, P64), [f"{share:g}" for share in STRENGTHS]
-    x = np.concatenate([table[f"{s}/base"] for s in shares])
-    y = np.concatenate([table[f"{s}/nsr"] - table[f"{s}/base"] for s in shares])
-    fit = slope(x, y, np.tile(table.index, len(shares)))
-    if fit.n < 2:
-        return Finding(fit, "inconclusive", "one seed gives no interval")
-    word = "replicated" if fit.low > 0 else "differs here" if fit.high < 0 else "inconclusive"
-    return Finding(fit, word, "points of gain per point of base pass@64")
+    bases, nsr = ([f"{share:g}/{arm}" for share in STRENGTHS] for arm in ("base", "nsr"))
+    table = final(runs, P64)[[*bases, *nsr]].dropna()
+    x_SP = table[bases].to_numpy()
+    slopes_S = [fitted_slope(x, y) for x, y in zip(x_SP, table[nsr].to_numpy() - x_SP)]
+    found = is_greater(slopes_S, margin=0.0)
+    return replace(found, reason=f"points of gain per point of base pass@64; {found.reason}")
 
 
 def changes(arm: str, metric: str, direction, runs: Runs) -> Finding:

@@ -1,5 +1,7 @@
 """Times to discovery and the rules on them, with a pencil; and that a watch changes nothing of a run."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,10 +108,15 @@ def test_a_paired_difference_that_the_log_rank_test_does_not_see_settles_nothing
 
 
 def test_most_seeds():
-    runs = watched({"a": [1, 2, 3, None], "b": [None] * 4})
-    assert clock.most_find_it(is_less, "b", runs).verdict == "replicated"
-    assert clock.most_find_it(is_greater, "a", runs).verdict == "inconclusive"
-    assert clock.most_find_it(is_greater, "a", runs).interval.estimate == 25
+    runs = watched({"a": [1, 2, 3, None, 4, 5, 1, 2], "b": [None] * 8})
+    none, most = clock.most_find_it(is_less, "b", runs), clock.most_find_it(is_greater, "a", runs)
+    assert none.verdict == "replicated" and none.p == pytest.approx(2 / 2**8)  # as a coin that falls eight times alike
+    assert none.interval.high == pytest.approx(100 * (1 - 0.025 ** (1 / 8)) - 50)
+    assert clock.most_find_it(is_greater, "b", runs).verdict == "differs here"
+    assert most.verdict == "inconclusive" and most.interval.estimate == 37.5 and most.p == pytest.approx(18 / 2**8)
+    few = clock.most_find_it(is_greater, "a", watched({"a": [1, 2, 3]}))
+    assert few.verdict == "inconclusive" and few.p == 0.25  # three of three are no certainty
+    assert math.isnan(clock.majority_seen(5)) and clock.majority_seen(6) == pytest.approx(100 * 0.8 ** (1 / 6) - 50, abs=0.1)
 
 
 def test_how_many_seeds_would_do():
@@ -191,6 +198,5 @@ def test_figures_are_drawn_from_runs():
     runs = watched({"grpo": [3, None, 5], "nsr": [1, 2, None], "0.005/grpo": [1, 2, 3], "0.05/grpo": [0, 0, 1]})
     assert len(figures.plot_discovery(runs, ["grpo", "nsr", "psr"]).axes[0].lines) == 2
     assert [ax.get_title() for ax in figures.plot_levels(runs, (0.005, 0.015, 0.05), ["grpo"]).axes] == ["r = 0.005", "r = 0.05"]
-    figures.plot_leads({"NSR, GRPO": clock.lead(runs, "nsr", "grpo")})
     figures.plot_reason(clock.before_found(runs), ["grpo", "nsr"])
     assert len(figures.plot_map(4).axes) >= 15

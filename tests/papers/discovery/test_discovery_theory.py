@@ -1,15 +1,34 @@
 """The map of methods and the signal of a rare way, with a pencil; then closed forms and groups drawn at random."""
 
+import math
+
 import numpy as np
 import pytest
 
-from polarity_lib.methods import method_named
+from polarity_lib.methods import Method, method_named
 from polarity_lib.papers.discovery import theory
 from polarity_lib.registry import METHODS
 
 
 def at(name: str, size: int, p: float) -> list[float]:
     return theory.on_map(theory.gives(method_named(name), size), p)[0].tolist()
+
+
+def by_drawing(method: Method, q: float, a: float, d: float, size: int = 8, groups: int = 4000, seed: int = 0) -> np.ndarray:
+    """[groups] the mean of w (1[worked] - q) in groups drawn at random, through the method's own functions: checks `signal`."""
+    rng, gives_K2 = np.random.default_rng(seed), theory.gives(method, size)
+    worked_PG = rng.random((groups, size)) < q
+    right_PG = rng.random((groups, size)) < np.where(worked_PG, a, d)
+    weights_PG = np.where(right_PG, gives_K2[right_PG.sum(1), 0][:, None], gives_K2[right_PG.sum(1), 1][:, None])
+    return (weights_PG * (worked_PG - q)).mean(1)
+
+
+def infinite_group(p: float) -> dict[str, tuple[float, float]]:
+    """The map for large groups, in closed form: (right, wrong), for the families that have one."""
+    spread = math.sqrt(p * (1 - p))
+    return {"psr": (p, 0.0), "nsr": (0.0, -(1 - p)), "w_reinforce": (0.1 * p, -(1 - p)), "reinforce": (p, -(1 - p)),
+            "dr_grpo": (p * (1 - p), -p * (1 - p)), "rloo": (p * (1 - p), -p * (1 - p)), "grpo": (spread, -spread),
+            "maxrl": (1 - p, -(1 - p)), "f_grpo": (spread * (1 - p), -spread * (1 - p))}
 
 
 def test_groups_of_two_by_hand():
@@ -35,7 +54,7 @@ def test_a_group_of_four_by_hand():
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_large_groups_approach_the_closed_forms(p):
-    for name, (right, wrong) in theory.infinite_group(p).items():
+    for name, (right, wrong) in infinite_group(p).items():
         assert at(name, 256, p) == pytest.approx([right, wrong], abs=0.01), name
 
 
@@ -79,7 +98,7 @@ def test_both_polarities_push_alike_and_wrong_answers_stray_less_when_the_way_is
 @pytest.mark.parametrize("name", ["psr", "nsr", "reinforce", "grpo", "maxrl", "ngrpo"])
 def test_the_signal_is_that_of_groups_drawn_at_random(name):
     q, a, d = 0.2, 0.9, 0.3
-    drawn = theory.by_drawing(method_named(name), q, a, d, groups=20000)
+    drawn = by_drawing(method_named(name), q, a, d, groups=20000)
     found = theory.signal(theory.gives(method_named(name), 8), q, a, d, answers=8)
     assert drawn.mean() == pytest.approx(found["push"], abs=4 * drawn.std() / 20000**0.5)
     if name in ("psr", "nsr", "reinforce"):  # answers of a group are independent there
