@@ -14,10 +14,13 @@ import textwrap
 from collections.abc import Callable, Iterator
 from types import CellType, CodeType, FunctionType, ModuleType
 
+import pandas as pd
+
 from polarity_lib.problems import WORLDS, any_world
 from polarity_lib.registry import METHODS
-from polarity_lib.results import say_if_changed
+from polarity_lib.results import ROOT, say_if_changed
 
+RECOMPUTED = ROOT / "data" / "recomputed.csv"
 # Common to all methods, so an edit there is no method's own; publishing counts how often the checkers differ.
 COMMON = ("polarity_lib.verification", "polarity_lib.registry")
 
@@ -142,8 +145,19 @@ def digests(identity: dict) -> dict[str, str]:
             "problems_digest": problems_digest(identity["world"], identity["seed"])}
 
 
+@functools.cache
+def compared() -> dict[tuple[str, str, str], float]:
+    """(method, its digest then, its digest now) -> how far a committed run's numbers were when it was computed again."""
+    if not RECOMPUTED.exists():
+        return {}
+    rows = pd.read_csv(RECOMPUTED, encoding="utf-8")
+    return {(row.method, row.was, row.now): row.largest_difference for row in rows.itertuples()}
+
+
 def say_if_edited(identity: dict, record: dict, remedy: str) -> None:
     """Say in one line, once per process and method or world, that a kept run was made by other code than is here now.
+
+    Nothing is said of an edit that was shown to change no number (`study.again`).
 
     Args:
         identity: the run's.
@@ -151,7 +165,8 @@ def say_if_edited(identity: dict, record: dict, remedy: str) -> None:
         remedy: what a person can do about it.
     """
     method, world = identity["method"], identity["world"]
-    if method in METHODS:
-        say_if_changed(f"method {method}", record.get("method_digest"), lambda: method_digest(METHODS[method]), remedy)
+    kept = record.get("method_digest")
+    if method in METHODS and compared().get((method, kept, method_digest(METHODS[method]))) != 0:
+        say_if_changed(f"method {method}", kept, lambda: method_digest(METHODS[method]), remedy)
     if world in WORLDS:  # problems of real mathematics may not be here
         say_if_changed(f"world {world}", record.get("problems_digest"), lambda: problems_digest(world, identity["seed"]), remedy)

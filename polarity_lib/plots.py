@@ -354,8 +354,8 @@ def log_beyond(ax, rows: pd.DataFrame) -> str:
     if not linear:
         return ""
     ax.set_xscale("symlog", linthresh=linear)
-    ticks = [sign * linear * step for step in (30, 10, 3, 1) for sign in (-1, 1)] + [0]
-    ax.set_xticks(sorted(t for t in ticks if abs(t) <= 1.2 * reach), minor=False)
+    ticks = [sign * linear * step for step in ((100, 10, 1) if reach > 10 * linear else (10, 3, 1)) for sign in (-1, 1)] + [0]
+    ax.set_xticks(sorted(t for t in ticks if abs(t) <= 1.2 * reach))
     ax.xaxis.set_major_formatter("{x:g}")
     return f", logarithmic beyond ±{linear}"
 

@@ -3,9 +3,10 @@
 import functools
 from dataclasses import dataclass, replace
 
+import pandas as pd
 import pytest
 
-from polarity_lib import results
+from polarity_lib import digests, results
 from polarity_lib.config import StartConfig
 from polarity_lib.digests import method_digest, problems_digest
 from polarity_lib.experiments import Arm, load_finished, train_or_load
@@ -14,6 +15,7 @@ from polarity_lib.pretraining import CORPORA, base_policy
 from polarity_lib.problems import WORLDS
 from polarity_lib.registry import METHODS
 from polarity_lib.results import RunFolder
+from polarity_lib.study import again
 
 SHORT = StartConfig("countdown", "smoke", steps=2, seed=0, batch=4)
 
@@ -137,3 +139,28 @@ def test_a_base_policy_says_so_when_its_texts_would_be_others_now(own_runs, monk
     base_policy(SHORT)
     said = capsys.readouterr().err
     assert f"corpus {SHORT.corpus} was edited" in said and f"delete {own_runs / 'starts' / SHORT.name}" in said
+
+
+def test_an_edit_that_was_shown_to_change_no_number_is_not_spoken_of(tmp_path, monkeypatch, capsys):
+    now = digests.method_digest(METHODS["grpo"])
+    rows = [("grpo", "code-same", now, 0.0), ("grpo", "code-other", now, 1e-3)]
+    table = pd.DataFrame(rows, columns=["method", "was", "now", "largest_difference"])
+    table.to_csv(tmp_path / "recomputed.csv", index=False)
+    monkeypatch.setattr(digests, "RECOMPUTED", tmp_path / "recomputed.csv")
+    digests.compared.cache_clear()
+    try:
+        for was, said in (("code-same", False), ("code-other", True)):
+            monkeypatch.setattr(results, "_SAID", set())
+            digests.say_if_edited({"method": "grpo", "world": "nowhere", "seed": 0}, {"method_digest": was}, "remedy")
+            assert ("was edited" in capsys.readouterr().err) == said
+    finally:
+        digests.compared.cache_clear()
+
+
+def test_a_run_computed_again_is_compared_value_by_value(monkeypatch):
+    table = pd.DataFrame({"step": [0, 1, 1], "metric": ["a", "a", "timing.run"], "value": [1.0, 2.0, 3.0]})
+    monkeypatch.setattr(again, "published_run", lambda run: {"metrics": table})
+    assert again.largest_difference("x", table.assign(value=[1.0, 2.0, 9.0])) == 0
+    assert again.largest_difference("x", table.assign(value=[1.0, 2.5, 3.0])) == 0.5
+    assert again.largest_difference("x", table.iloc[:1]) == float("inf")
+    assert again.largest_difference("x", table.assign(value=[1.0, float("nan"), 3.0])) == float("inf")
