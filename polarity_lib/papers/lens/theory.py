@@ -2,6 +2,7 @@
 
     log_likelihood_loss  the likelihood of verdicts when p = pi / D
     theorem_1            its gradient, as the paper writes it
+    preferred_odds       the same where some right answers are preferred to others
     value_function       what ascent on it maximises on-policy; theorem_2 is its gradient
     theorem_checks       both against autograd on random policies (claim LENS-C8)
     sign_violations      what 1/G is for (claim LENS-C9)
@@ -64,6 +65,25 @@ def theorem_1(logits_K: Tensor, right_K: Tensor, wrong_K: Tensor, difficulty: fl
     odds_K = _odds(torch.where(wrong_K > 0, logs_K, -torch.inf), difficulty)
     signal_K = (right_K - wrong_K * odds_K) / (right_K + wrong_K).sum()
     return -_along_scores(signal_K, logs_K.exp())
+
+
+def preferred_odds(pi: Tensor, difficulty: float, preference: Tensor | float = 1.0) -> Tensor:
+    """What a wrong answer is charged where some right answers are preferred: its odds under p = pi / (D rho).
+
+        pi / (D rho - pi)        rho = 1: Theorem 1;   rho = pi: 1 / (D - 1), whatever the answer's confidence
+
+    Source: arXiv 2510.08696, Appendix C, Eqs. 20-23.
+
+    Args:
+        pi: any shape, probabilities of whole answers.
+        preference: rho, above zero, of pi's shape or one number.
+
+    Raises:
+        ValueError: pi >= D rho somewhere.
+    """
+    z = pi / (difficulty * preference)
+    _check_below_one(z, "pi / (D rho)")
+    return z / (1 - z)
 
 
 # ---------------------------------------------------------------- Theorem 2

@@ -72,7 +72,7 @@ def plot_over_rate(found, methods, base, far):
 
 
 def plot_exchange(found, arms, x="validation/pass@1", y="validation/pass@16"):
-    """The way of every arm through (pass@1, tail) while it trains, mean over seeds; a panel per entry of `found`."""
+    """The way of every arm through (pass@1, tail) while it trains, mean over seeds, with 95 % intervals at its end."""
     fig, axes = panels(len(found), width=5.0, height=3.8, sharex=True, sharey=True)
     for ax, (title, runs) in zip(axes, found.items()):
         for arm in [a for a in plots.present(runs, arms) if a != "base"]:
@@ -80,6 +80,9 @@ def plot_exchange(found, arms, x="validation/pass@1", y="validation/pass@16"):
             path = 100 * rows.pivot_table(index="step", columns="metric", values="value")
             ax.plot(path[x], path[y], "o-", ms=3.5, color=arm_colour(arm), label=arm_label(arm))
             ax.plot(path[x].iloc[:1], path[y].iloc[:1], "o", ms=8, color=BASE)
+            ends = 100 * rows[rows.step == rows.step.max()].pivot(index="seed", columns="metric", values="value")
+            for line, along, across in ((ax.hlines, x, y), (ax.vlines, y, x)):
+                line(path[across].iloc[-1], *plots.t_interval(ends[along]), color=arm_colour(arm), lw=1.5)
         ax.set(title=title, xlabel=f"{x.split('/')[1]}, held-out, %", ylabel=f"{y.split('/')[1]}, held-out, %")
     plots.legend_below(fig, axes)
     return fig

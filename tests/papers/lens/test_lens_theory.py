@@ -48,6 +48,29 @@ def test_theorem_checks_notice_a_wrong_formula(monkeypatch):
     assert failed["Theorem 2: w + z w' = pi / (D - pi)"]
 
 
+def test_odds_where_right_answers_are_preferred():
+    """Pencil: 0.2 / (0.5 - 0.2) = 2/3. With rho = pi it is the odds of the pass rate 1/D, which is not the pass rate."""
+    assert theory.preferred_odds(torch.tensor(0.2), 0.5).item() == near(2 / 3)
+    pi = torch.tensor([0.01, 0.3, 0.9])
+    assert theory.preferred_odds(pi, 4.0, pi).tolist() == near([1 / 3] * 3)  # pass rate 1/4: odds 1/3
+    with pytest.raises(ValueError, match="pi / .D rho."):
+        theory.preferred_odds(torch.tensor(0.5), 0.5, 0.9)
+
+
+def test_they_are_the_gradient_of_the_likelihood_of_a_wrong_answer():
+    pi = torch.tensor([0.1, 0.25, 0.4], dtype=torch.float64, requires_grad=True)
+    rho = torch.tensor([0.9, 0.5, 0.8], dtype=torch.float64)
+    torch.log1p(-pi / (0.9 * rho)).sum().backward()
+    assert (pi.grad * pi.detach()).tolist() == near((-theory.preferred_odds(pi.detach(), 0.9, rho)).tolist())
+
+
+def test_the_limit_for_long_answers_holds_near_the_policys_own_decay_alone():
+    length, pi = 64.0, 0.9
+    for gamma, close in ((0.90001, True), (0.95, False)):
+        exact = theory.preferred_odds(torch.tensor(pi**length, dtype=torch.float64), 1.0, gamma**length).item()
+        assert (exact == pytest.approx(pi / (gamma - pi) / length, rel=0.01)) == close
+
+
 def test_theorem_1_by_hand():
     # Two equal answers and D = 1: odds 1. One right draw of the first, one wrong of the second.
     z, right, wrong = torch.zeros(2).double(), torch.tensor([1.0, 0.0]).double(), torch.tensor([0.0, 1.0]).double()
