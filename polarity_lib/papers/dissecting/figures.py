@@ -21,6 +21,7 @@ from polarity_lib.registry import EXPERIMENTS, paper_of
 BOTH = "#0072B2"
 START_LABELS = {"cold": "cold start", "zero": "zero-RL", "cold_short": "cold start, short answers",
                 "thorough": "cold start that re-checks"}
+START_COLOURS = ("#332288", "#88CCEE")  # cold start, zero-RL: no colour of a polarity
 ARMS = ("both", "right", "wrong")
 _ARM_STYLES = {
     "base": ("base", BASE, (0, (4, 2))),
@@ -80,7 +81,7 @@ def plot_interaction(tables: dict[str, pd.DataFrame], starts=MAIN, margin: float
     fig, axes = panels(len(tables), width=4.0, height=2.3, sharey=True)
     for ax, (title, table) in zip(axes, tables.items()):
         groups = {START_LABELS[where]: table[where] for where in starts} | {"interaction": table["interaction"]}
-        plots.differences(ax, groups, [WRONG, "#CC79A7", "#333333"], margin=margin, reach=5.0, aside=0.2)
+        plots.differences(ax, groups, [*START_COLOURS, "#333333"], margin=margin, reach=5.0, aside=0.2)
         ax.set_title(title)
         ax.set_xlabel("wrong only minus both, points")
     return fig
@@ -113,7 +114,7 @@ def plot_readings(runs, starts=MAIN, metric=tail(1)):
     """Wrong only minus both against the rate, as a multiple of the one rate."""
     factors = sorted((*FACTORS, 1.0))
     fig, (ax,) = panels(1, width=6.0, height=3.6)
-    for where, colour in zip(starts, (WRONG, "#CC79A7")):
+    for where, colour in zip(starts, START_COLOURS):
         columns = {x: _gap(runs, f"{where}/wrong x{x:g}", f"{where}/both x{x:g}", metric) for x in factors}
         have = [x for x in factors if len(columns[x])]
         if have:
@@ -155,9 +156,9 @@ def plot_geometry(table: pd.DataFrame, oracle_V, right_V, policies: dict[str, np
     first.axvspan(right_V.sum() - 0.5, len(place) - 0.5, color="#f2f2f2", zorder=0)
     first.set(xlabel="answers; grey: wrong", ylabel="probability", title="After training")
     first.set_xticks([])
-    for name in policies:
+    for name, width in zip(policies, (6.0, 3.5, 1.5)):  # where the lines coincide, all can be seen
         rows = table[table.polarity == name].groupby("step")[["wrong", "modal", "entropy"]].mean()
-        second.plot(rows.modal, rows.wrong, color=_ARM_STYLES[name][1], label=_ARM_STYLES[name][0])
+        second.plot(rows.modal, rows.wrong, color=_ARM_STYLES[name][1], lw=width)
         third.plot(rows.index, rows.entropy, color=_ARM_STYLES[name][1])
     second.set(xlabel="mass of the likeliest right answer", ylabel="mass on wrong answers", title="At equal modal probability")
     third.axhline(np.log(right_V.sum()), color="#333333", ls=":", lw=1)
@@ -167,6 +168,13 @@ def plot_geometry(table: pd.DataFrame, oracle_V, right_V, policies: dict[str, np
 
 
 # ---------------------------------------------------------------- notebook 21
+
+
+def attack_label(world: str) -> str:
+    """What an attack's clauses would have the answer be, and how many there are: "one more, 16 clauses"."""
+    kind, _, how = world.removeprefix("latent_").partition("_")
+    would = {"plus1": "one more", "times7": "seven times it"}.get(kind, kind)
+    return f"{would}, {how} clause{'s' * (how != '1')}" if how.isdigit() else f"{would}, {how}"
 
 
 def plot_attacks(runs, where: str = "cold"):
@@ -187,7 +195,7 @@ def plot_attacks(runs, where: str = "cold"):
         ax.axvline(0, color=BASE, lw=1)
         ax.set_title(title)
         ax.grid(axis="y", visible=False)
-    axes[0].set_yticks(range(len(ATTACKS)), [name.removeprefix("latent_").replace("_", " × ") for name in ATTACKS])
+    axes[0].set_yticks(range(len(ATTACKS)), [attack_label(name) for name in ATTACKS])
     axes[0].set_ylim(len(ATTACKS) - 0.4, -0.6)
     plots.legend_below(fig, axes)
     return fig

@@ -30,8 +30,9 @@ def plot_gates(worlds: dict[str, dict[str, Gate]]):
     fig, (ax,) = plots.panels(1, width=2.6 + 1.7 * len(worlds), height=0.42 * len(names) + 1.0)
     passed = [[1.0 if gates[name].passed else -1.0 for gates in worlds.values()] for name in names]
     words = [[told(gates[name]) for gates in worlds.values()] for name in names]
-    plots.heat(ax, passed, words, names, worlds, vmin=-1.6, vmax=1.6)
-    ax.set_title("What a world must show before it may judge")
+    labels = [f"{name}, minutes" if name == "is affordable" else name for name in names]  # all others are shares
+    plots.heat(ax, passed, words, labels, worlds, vmin=-1.6, vmax=1.6)
+    ax.set_title("What a world must show before it may judge (shares)")
     return fig
 
 
