@@ -143,6 +143,12 @@ def without_seed_effects(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(value=rows.value - (rows.seed.map(level) - level.mean()).fillna(0.0).where(varied, 0.0))
 
 
+def levelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Seeds x arms less each seed's own mean, plus the mean of all; of seeds that have every arm (`without_seed_effects`)."""
+    whole = table.dropna()
+    return whole.sub(whole.mean(axis=1), axis=0) + whole.to_numpy().mean() if len(whole) > 1 else table
+
+
 def curves(ax, metrics: pd.DataFrame, metric: str, arms=None, factor: float = 1.0, within_seeds: bool = False,
            x: str = "step", style=style_of, in_view: bool = False) -> None:
     """A metric over training, one line per arm, with its 95 % interval over seeds.

@@ -24,6 +24,13 @@ STYLES = {
     "bcpg_nsa random": ("random tokens of the answer", NEUTRAL, (0, (1, 1))),
     "bcpg_nsa uniform": ("one weight for all wrong", "#999933"), "bcpg_nsa answer": ("each answer's mean weight", "#DDCC77"),
     "bcpg_nsa bad": ("the other tokens spared", WRONG), "bcpg_nsa prefix": ("only before the first error", "#117733"),
+    "bcpg_nsa recentred": ("BCPG-NSA, ratio centred", "#332288"), "bcpg_nsa product": ("BCPG-NSA, judges multiplied", "#AA4499"),
+    "bcpg centred": ("BCPG, ratio centred", BCPG), "bcpg per token": ("BCPG, penalty per token", BCPG),
+    "bcpg no length": ("BCPG, no length factor", BCPG), "topr mined": ("TOPR, right steps spared", "#44AA99"),
+    "grpo_offline mined": ("GRPO, right steps spared", "#6699CC"),
+    **{f"{m} {kind}": (f"{name}, {words}", colour) for m, name, colour in (("bcpg", "BCPG", BCPG), ("dpo", "DPO", "#E69F00"))
+       for kind, words in (("own", "its own wrong answers"), ("plausible", "plausible ones"), ("near", "near ones"),
+                           ("garbled", "garbled ones"))},
     "reinforce_offline": ("±1, nothing held", WRONG), "bcpg tau=0": ("BCPG without the constraint", BCPG, (0, (1, 1))),
     "right traces": ("right traces", RIGHT), "wrong traces": ("wrong traces", WRONG),
     "wrong traces (mostly right)": ("wrong, most steps right", "#E69F00"),
@@ -136,7 +143,7 @@ def plot_sweep(runs: Runs, sweeps: dict[str, tuple], panels_of: dict[str, tuple[
     """
     fig, axes = panels(len(panels_of), width=4.4)
     for ax, (metric, (title, factor)) in zip(axes, panels_of.items()):
-        table = factor * runs.metric(metric)
+        table = plots.levelled(factor * runs.metric(metric))
         for label, (levels, prefix, colour) in sweeps.items():
             have = [x for x in levels if f"{prefix}{x:g}" in table]
             if have:
@@ -146,6 +153,7 @@ def plot_sweep(runs: Runs, sweeps: dict[str, tuple], panels_of: dict[str, tuple[
         if log:
             ax.set_xscale("log")
         ax.set(title=title, xlabel=xlabel)
+    axes[0].set_ylabel("each seed's own level taken out", fontsize=9)
     plots.legend_below(fig, axes)
     return fig
 
@@ -162,7 +170,7 @@ def plot_noise(runs: Runs, false_alarms, paired, precision_of):
     Args:
         precision_of: (false alarm, paired) -> precision.
     """
-    table = 100 * runs.metric(tail(1))
+    table = plots.levelled(100 * runs.metric(tail(1)))
     fig, (ax,) = panels(1, width=6.0, height=3.6)
     kinds = (("one judge", false_alarms, "noise=", NSA), ("two that must agree", paired, "pair=", "#332288"))
     for label, levels, prefix, colour in kinds:
@@ -173,7 +181,8 @@ def plot_noise(runs: Runs, false_alarms, paired, precision_of):
     for name in ("bcpg", "bcpg_nsa"):
         if name in table:
             ax.axhline(table[name].mean(), color=plots.arm_colour(name), lw=1, ls=(0, (4, 2)), label=plots.arm_label(name))
-    ax.set(xlabel="precision of the labels, % (recall 80 %)", ylabel="pass@1, %", title="How good must labels be?")
+    ax.set(xlabel="precision of the labels, % (recall 80 %)", ylabel="pass@1, %, each seed's level taken out",
+           title="How good must labels be?")
     plots.legend_below(fig, [ax], columns=2)
     return fig
 
