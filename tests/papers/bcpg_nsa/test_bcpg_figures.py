@@ -102,5 +102,5 @@ def test_what_wrong_answers_hold_adds_up_to_all():
 
 
 def test_no_style_changes_another_papers_arms():
-    assert plots.arm_colour("only right") == plots.NEUTRAL and plots.arm_label("bcpg own") == "bcpg own"
+    assert plots.arm_colour("only right") == plots.NEUTRAL and plots.arm_label("bcpg other") == "bcpg other"
     assert plots.arm_colour("one rate/bcpg_nsa") == figures.NSA
