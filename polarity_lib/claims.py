@@ -430,9 +430,13 @@ def with_whole(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
 
 def judge_all(runs: dict[str, Runs]) -> pd.DataFrame:
     """Every claim of every paper, in order; Holm over the primary sub-tests of each paper."""
-    judged = [after_holm({claim.name: judge(claim.name, runs) for claim in paper.part("claims", "CLAIMS", ())})
-              for paper in papers()]
+    judged = [judge_paper(paper.part("claims", "CLAIMS", ()), runs) for paper in papers()]
     return pd.concat([table for tables in judged for table in tables.values()], ignore_index=True)
+
+
+def judge_paper(claims: tuple[Claim, ...], runs: dict[str, Runs]) -> dict[str, pd.DataFrame]:
+    """A paper's claims by name; Holm over their primary sub-tests."""
+    return after_holm({claim.name: judge(claim.name, runs) for claim in claims})
 
 
 def judge_notebook(number: str, found: dict[str, Runs], scale: str) -> pd.DataFrame:
@@ -449,7 +453,7 @@ def judge_notebook(number: str, found: dict[str, Runs], scale: str) -> pd.DataFr
             known = experiments.experiments_at(scale)  # a language model has few
             wanted = {name: experiments.experiment(name, "all", scale, known[name].seeds) for name in sorted(named & set(known))}
             others = {name: experiments.load_finished(arms) for name, arms in wanted.items()}
-            tables = after_holm({claim.name: judge(claim.name, found | others) for claim in claims})
+            tables = judge_paper(claims, found | others)
             judged += [tables[claim.name] for claim in claims if claim.notebook == number]
     return pd.concat(judged, ignore_index=True)
 

@@ -154,6 +154,12 @@ def compared() -> dict[tuple[str, str, str], float]:
     return {(row.method, row.was, row.now): row.largest_difference for row in rows.itertuples()}
 
 
+def changed_no_number(method: str, was: str | None) -> bool:
+    """Whether the edits since then were shown to; a digest is made only where one was compared, as every load asks this."""
+    return any(difference == 0 and (method, was) == of[:2] and method_digest(METHODS[method]) == of[2]
+               for of, difference in compared().items())
+
+
 def say_if_edited(identity: dict, record: dict, remedy: str) -> None:
     """Say in one line, once per process and method or world, that a kept run was made by other code than is here now.
 
@@ -166,7 +172,7 @@ def say_if_edited(identity: dict, record: dict, remedy: str) -> None:
     """
     method, world = identity["method"], identity["world"]
     kept = record.get("method_digest")
-    if method in METHODS and compared().get((method, kept, method_digest(METHODS[method]))) != 0:
+    if method in METHODS and not changed_no_number(method, kept):
         say_if_changed(f"method {method}", kept, lambda: method_digest(METHODS[method]), remedy)
     if world in WORLDS:  # problems of real mathematics may not be here
         say_if_changed(f"world {world}", record.get("problems_digest"), lambda: problems_digest(world, identity["seed"]), remedy)

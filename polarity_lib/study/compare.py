@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from polarity_lib.claims import Claim, after_holm, judge, tail
+from polarity_lib.claims import Claim, judge_paper, tail
 from polarity_lib.config import ConfigError, Scale, choose, scale_named
 from polarity_lib.experiments import Arm, Runs, get_run, is_tuned, load_finished, train_or_load, world_rate
 from polarity_lib.outside import strict_json
@@ -244,7 +244,7 @@ def judged(asked: Comparison, runs: dict[str, Runs]) -> pd.DataFrame:
     claims = claims_of(asked, arms(asked, guessed_rates(asked)))
     CLAIMS.update({claim.name: claim for claim in claims})  # for as long as they are judged
     try:
-        tables = after_holm({claim.name: judge(claim.name, runs) for claim in claims})
+        tables = judge_paper(claims, runs)
     finally:
         for claim in claims:
             del CLAIMS[claim.name]

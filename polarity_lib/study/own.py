@@ -467,8 +467,8 @@ def pairs(cosines: pd.DataFrame) -> pd.Series:
 
 def rescored(batch: Batch, policy) -> Batch:
     """The batch in a model's own tokens, with its log-probabilities and entropies, so that every method can be shown."""
-    from polarity_lib.layout import pack_rows
     from polarity_lib.policy import token_logprobs
+    from polarity_lib.layout import pack_rows
 
     rollouts = batch.rollouts
     end = list(policy.ends[:1])
